@@ -1,0 +1,1 @@
+"""The application's side: requests as ASGI scopes, messages both ways, lifespan."""

@@ -1,0 +1,122 @@
+"""argv → Config → Master: where the server and its supervisor meet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from tricorn_supervisor.listeners import Bind, ListenError
+from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
+
+from tricorn import __version__, manual, options, worker
+from tricorn.config import AUTO, Config, ConfigError
+from tricorn.net import tls
+from tricorn.observe import errorlog
+from tricorn.observe.accesslog import AccessLog
+from tricorn.observe.logfile import LogFile
+from tricorn.processors import processors
+
+PROTOCOLS = ("HTTP/1.1",)
+USAGE = 2
+"""Exit status for whatever the operator has to mend."""
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command `server`; ends the process."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        sys.exit(run(arguments))
+    except (ConfigError, ListenError) as error:
+        print(f"server: {error}", file=sys.stderr)
+        sys.exit(USAGE)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Does what `argv` asks for; returns the exit status. Raises ConfigError and ListenError."""
+    loaded = options.load(argv, os.environ)
+    config = loaded.config
+    match loaded.action:
+        case "help":
+            print(manual.usage())
+        case "version":
+            print(f"tricorn {__version__}")
+        case "print":
+            print(manual.describe(config), end="")
+        case "check":
+            _plan(config, _error_log(config))
+            print("the configuration is fine")
+        case "serve":
+            return _serve(argv, loaded)
+    return 0
+
+
+def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
+    file = _error_log(loaded.config)
+    for sentence in (*loaded.notes, *tls.warnings(loaded.config)):
+        log.warning("%s", sentence)
+    plan = _plan(loaded.config, file)
+    if not plan.workers:
+        return run_alone(plan)
+    first = [plan]
+
+    def load() -> Plan:
+        """The plan at the start, and for each reload a new one from what is written now."""
+        if first:
+            return first.pop()
+        try:
+            return _plan(options.load(argv, os.environ).config, file)
+        except ConfigError as error:
+            raise PlanError(str(error)) from None
+
+    return Master(load).run()
+
+
+def _plan(config: Config, file: LogFile) -> Plan:
+    """What the supervisor has to know. Whatever is wrong is found here, before anything starts."""
+    encryption = tls.server_context(config)
+    if config.umask is not None:
+        os.umask(config.umask)
+    binds = [Bind(text, encryption is not None, PROTOCOLS) for text in config.bind]
+    binds.extend(Bind(text, False, PROTOCOLS) for text in config.insecure_bind)
+    return Plan(
+        run=partial(
+            worker.run,
+            config=config,
+            encryption=encryption,
+            accesslog=_access_log(config),
+            errorlog=file,
+        ),
+        application=config.name or config.application,
+        binds=tuple(binds),
+        backlog=config.backlog,
+        unix_mode=config.uds_permissions,
+        workers=processors() if config.workers == AUTO else config.workers,
+        startup_timeout=config.startup_timeout,
+        heartbeat_timeout=config.heartbeat_timeout,
+        graceful_timeout=config.graceful_timeout,
+        shutdown_timeout=config.shutdown_timeout,
+        respawn_backoff_max=config.respawn_backoff_max,
+        reload_settle=config.reload_settle,
+    )
+
+
+def _error_log(config: Config) -> LogFile:
+    try:
+        return errorlog.configure(config)
+    except OSError as error:
+        raise ConfigError(f"--error-logfile {config.error_logfile}: {error.strerror}") from None
+
+
+def _access_log(config: Config) -> AccessLog | None:
+    if not config.access_logfile:
+        return None
+    try:
+        file = LogFile(config.access_logfile, 1)
+    except OSError as error:
+        raise ConfigError(f"--access-logfile {config.access_logfile}: {error.strerror}") from None
+    return AccessLog(file, config.access_logformat)

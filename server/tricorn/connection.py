@@ -1,0 +1,316 @@
+"""The contract between a client connection and its streams; read this first.
+
+A `Connection` (one per client connection, in http1) speaks a protocol. A `Stream` (in asgi) is one
+request with its response. Between them there are plain calls: `feed_*` comes from the peer,
+`send_*` goes to the peer. Nothing on the way in awaits; the way out awaits only `writable`.
+A stream is looked up with `self.streams.get(id)`: late events are normal, not errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tricorn.config import Config
+    from tricorn.fields import Defaults
+    from tricorn.observe.accesslog import AccessLog
+    from tricorn.observe.stats import Stats
+
+Field = tuple[bytes, bytes]
+Fields = Iterable[Sequence[bytes]]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Application = Callable[
+    [Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]
+
+FOREVER = float("inf")
+"""The deadline of what waits for nobody but the application."""
+
+FILE_PART = 256 * 1024
+"""Bytes of a file in memory at once, where the kernel cannot send it by itself."""
+
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """The peer's fault, and HTTP can say so."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Broken(Exception):
+    """The peer's fault, and it can no longer be told: reset or close."""
+
+
+class ApplicationError(Exception):
+    """The application broke ASGI: it is told by this exception, the client by a 500 or a reset."""
+
+
+class Gone(ConnectionError):
+    """What `send` raises once the client is gone (an OSError, as ASGI asks)."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request head, the same for every version. It may be shared: nobody changes it."""
+
+    version: str
+    method: str
+    target: bytes
+    authority: bytes
+    path: str
+    raw_path: bytes
+    query: bytes
+    headers: tuple[Field, ...]
+    length: int | None = 0
+    """The declared size of the body in octets; None where it is not known before its end."""
+    persistent: bool = True
+    """Whether the connection may carry another request after this one."""
+    protocol: str | None = None
+    """What the request asks to become: Upgrade on HTTP/1.1, :protocol on HTTP/2 and HTTP/3."""
+    expects: bool = False
+    """Expect: 100-continue (RFC9110§10.1.1)."""
+    accepts_trailers: bool = False
+    """TE: trailers (RFC9110§6.5.1)."""
+
+
+@dataclass(slots=True)
+class Endpoints:
+    """The two ends of one client connection, as the ASGI scope shows them."""
+
+    client: tuple[str, int] | None
+    server: tuple[str, int | None] | None
+    scheme: str
+    extensions: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Context:
+    """What all connections of one worker share."""
+
+    application: Application
+    config: Config
+    loop: asyncio.AbstractEventLoop
+    streams: dict[str | None, Callable[[Connection, int, Request], Stream]]
+    """Which stream serves a request, by its protocol; None is plain HTTP."""
+    defaults: Defaults
+    stats: Stats
+    worker: int
+    accesslog: AccessLog | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+    variables: contextvars.Context = field(default_factory=contextvars.copy_context)
+    """The lifespan's context variables; each request runs in a copy."""
+    now: float = 0.0
+    """Monotonic seconds, as of the last sweep: good enough for a deadline, free to read."""
+    draining: bool = False
+    connections: set[Connection] = field(default_factory=set)
+    running: set[Stream] = field(default_factory=set)
+    """Streams whose application has not returned yet."""
+
+
+    def refused(self, endpoints: Endpoints, status: int) -> None:
+        """Counts, and logs, a request that no application has seen."""
+        self.stats.responses[status // 100] += 1
+        if self.accesslog is not None:
+            self.accesslog.refused(endpoints, status, self.worker)
+
+
+class Wire(Protocol):
+    """The transport as a byte protocol sees it. After `close` or `abort` a write is ignored."""
+
+    full: bool
+    """True while more is buffered towards the peer than should be: `drain` would wait."""
+
+    write: Callable[[bytes], object]
+
+    def writelines(self, parts: list[bytes]) -> None: ...
+
+    def buffered(self) -> int:
+        """Octets written that the kernel has not taken yet."""
+        ...
+
+    def close(self) -> None:
+        """Sends what is buffered, then closes."""
+        ...
+
+    def abort(self) -> None:
+        """Closes at once; what is buffered is lost, and the peer sees a reset."""
+        ...
+
+    def shutdown(self) -> None:
+        """Ends our direction where the transport can; the peer may still send."""
+        ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    async def drain(self) -> None:
+        """Waits until there is room to write; raises Gone when the connection is lost."""
+        ...
+
+    async def sendfile(self, file: int, offset: int, count: int) -> bool:
+        """Sends a part of a file without copying it; False where the transport cannot."""
+        ...
+
+
+class Stream(ABC):
+    """One request and what answers it. `feed_*` never await and never raise."""
+
+    __slots__ = ("connection", "context", "id", "request", "task")
+
+    def __init__(self, connection: Connection, id: int, request: Request) -> None:
+        self.connection = connection
+        self.context = connection.context
+        self.id = id
+        self.request = request
+        self.task: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    def feed_data(self, data: bytes) -> None:
+        """A part of the body, or of a tunnel after an upgrade."""
+
+    @abstractmethod
+    def feed_end(self, trailers: Sequence[Field] = ()) -> None:
+        """The peer has sent everything."""
+
+    @abstractmethod
+    def feed_reset(self, *, listening: bool = False) -> None:
+        """The peer will send no more; only if `listening` may it still read the answer."""
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Calls the application; returns when it has, and never raises what it raised."""
+
+
+class Connection(ABC):
+    """One client connection. The streams call `send_*`, the transport calls `feed` and `eof`."""
+
+    __slots__ = ("__weakref__", "context", "deadline", "endpoints", "streams", "wire")
+
+    def __init__(self, context: Context, wire: Wire, endpoints: Endpoints) -> None:
+        self.context = context
+        self.wire = wire
+        self.endpoints = endpoints
+        self.streams: dict[int, Stream] = {}
+        self.deadline = FOREVER
+
+    def open(self, id: int, request: Request) -> Stream:
+        """Makes the stream for a request and registers it; `start` follows in the same turn."""
+        streams = self.context.streams
+        stream = (streams.get(request.protocol) or streams[None])(self, id, request)
+        self.streams[id] = stream
+        return stream
+
+    def start(self, stream: Stream) -> None:
+        """Starts the stream's task, when what has already arrived has been fed to it."""
+        context = self.context
+        context.running.add(stream)
+        stream.task = create_task(stream.run(), loop=context.loop, context=context.variables.copy())
+
+    def eof(self, *, listening: bool = False) -> None:
+        """The peer sends no more: every open stream hears of it, once."""
+        for stream in list(self.streams.values()):
+            stream.feed_reset(listening=listening)
+        if not listening:
+            self.streams.clear()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is lost if this connection is closed now."""
+        return not self.streams
+
+    @abstractmethod
+    def feed(self, data: bytes) -> None:
+        """Bytes from the peer."""
+
+    @abstractmethod
+    def late(self, now: float) -> None:
+        """The deadline has passed."""
+
+    @abstractmethod
+    def send_informational(self, id: int, status: int, headers: Fields) -> None:
+        """An interim response (RFC9110§15.2); left out where the peer could not understand it."""
+
+    @abstractmethod
+    def send_headers(self, id: int, status: int, headers: Fields, *, end: bool = False) -> None:
+        """The response head. Raises ApplicationError for a field that HTTP cannot carry."""
+
+    @abstractmethod
+    def send_data(self, id: int, data: bytes, *, end: bool = False) -> None:
+        """A part of the response body; after it ask `room`, and await `writable` if there is none.
+
+        Raises ApplicationError where it contradicts the declared Content-Length.
+        """
+
+    @abstractmethod
+    def send_trailers(self, id: int, headers: Fields) -> None:
+        """The trailer section, which ends the response; dropped where it cannot be delivered."""
+
+    @abstractmethod
+    def send_reset(self, id: int, reason: str) -> None:
+        """Gives the response up so that the peer cannot take it for complete."""
+
+    @abstractmethod
+    def consumed(self, id: int, size: int) -> None:
+        """The application has taken `size` octets: the peer may send as many more."""
+
+    @abstractmethod
+    def room(self, id: int) -> bool:
+        """Whether there is room towards the peer, that is, `writable` would not wait."""
+
+    @abstractmethod
+    async def writable(self, id: int) -> None:
+        """Waits until there is room towards the peer."""
+
+    @abstractmethod
+    def drain(self) -> None:
+        """No new streams; finish the open ones; then close."""
+
+    async def send_file(self, id: int, file: int, offset: int, count: int) -> None:
+        """Sends `count` octets of an open file as body data; raises OSError if it is shorter."""
+        await self.copy_file(id, file, offset, count)
+
+    async def copy_file(self, id: int, file: int, offset: int, count: int) -> None:
+        """`send_file` by reading, for transports that have to transform what they send."""
+        import os
+
+        while count:
+            # A disk may block: read in a thread, as the loop has other connections to serve.
+            part = await self.context.loop.run_in_executor(
+                None, os.pread, file, min(count, FILE_PART), offset
+            )
+            if not part:
+                raise OSError(f"the file ended {count} octets early")
+            offset += len(part)
+            count -= len(part)
+            self.send_data(id, part)
+            if not self.room(id):
+                await self.writable(id)
+
+
+def _create_lazily(
+    coroutine: Any, *, loop: asyncio.AbstractEventLoop, context: contextvars.Context
+) -> asyncio.Task[None]:
+    return asyncio.Task(coroutine, loop=loop, context=context)
+
+
+def _create_eagerly(
+    coroutine: Any, *, loop: asyncio.AbstractEventLoop, context: contextvars.Context
+) -> asyncio.Task[None]:
+    # An application that answers without waiting never reaches the loop's queue.
+    return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg]
+
+
+create_task = _create_eagerly if hasattr(asyncio, "eager_task_factory") else _create_lazily

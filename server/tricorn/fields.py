@@ -1,0 +1,126 @@
+"""Header fields on every protocol: what is valid, what is remembered, what is added to a response.
+
+A field that was validated once is remembered with what it means, in a memory of two generations:
+when the young one is full it becomes the old one, so what is in use survives and what was seen
+once is forgotten. Fields that never repeat cost a look-up more, and no memory that grows.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+from typing import Generic, TypeVar
+
+from tricorn.connection import ApplicationError, Field
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+REMEMBERED_LENGTH = 256
+"""Octets up to which something is worth remembering; longer ones are rarely the same twice."""
+REMEMBERED_LINES = 1024
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+# RFC9110§5.5: visible characters, space, tab and obs-text; no control character of any kind.
+VALUE = rb"[\t\x20-\x7e\x80-\xff]"
+
+valid_name = re.compile(TOKEN + rb"++").fullmatch
+valid_value = re.compile(VALUE + rb"*+").fullmatch
+field_line = re.compile(rb"(%b++):[ \t]*+(%b*+)" % (TOKEN, VALUE)).fullmatch
+# RFC3986§3.2.2: reg-name or IPv4 address, or an IP-literal; then an optional port (RFC9110§7.2).
+valid_authority = re.compile(
+    rb"(?:[0-9A-Za-z\-._~!$&'()*+,;=%]++|\[[0-9A-Fa-f:.]++\]|\[v[0-9A-Fa-f]++\.[0-9A-Za-z\-._~:]++\])"
+    rb"(?::[0-9]{0,5}+)?+"
+).fullmatch
+
+# RFC9110§6.5.1: fields that say how to frame, route, authenticate or understand the message
+# mean nothing, or harm, after its content.
+FORBIDDEN_TRAILERS = frozenset(
+    b"transfer-encoding content-length host trailer connection keep-alive proxy-connection te "
+    b"upgrade expect content-encoding content-type content-range cache-control max-forwards "
+    b"pragma range authorization proxy-authorization www-authenticate proxy-authenticate "
+    b"set-cookie cookie age date expires location retry-after vary warning if-match if-none-match "
+    b"if-modified-since if-unmodified-since if-range forwarded x-forwarded-for x-forwarded-host "
+    b"x-forwarded-proto x-forwarded-port x-forwarded-prefix x-real-ip early-data".split()
+)
+
+
+class Memory(Generic[K, V]):
+    """Remembers up to twice `limit` results, dropping those that were not asked for lately.
+
+    A hot loop reads `young` by itself and asks `recall` only for what is not there.
+    """
+
+    __slots__ = ("limit", "old", "young")
+
+    def __init__(self, limit: int = REMEMBERED_LINES) -> None:
+        self.limit = limit
+        self.young: dict[K, V] = {}
+        self.old: dict[K, V] = {}
+
+    def recall(self, key: K) -> V | None:
+        """What is known from the old generation; it is young again."""
+        value = self.old.get(key)
+        if value is not None:
+            self.keep(key, value)
+        return value
+
+    def keep(self, key: K, value: V) -> None:
+        if len(self.young) >= self.limit:
+            self.old = self.young.copy()
+            # Emptied in place: a loop that is reading `young` goes on with the same dictionary.
+            self.young.clear()
+        self.young[key] = value
+
+
+class Defaults:
+    """The fields that the server adds to a response: Date, Server and what the operator asked for.
+
+    Made once a second, not once a response (RFC9110§6.6.1).
+    """
+
+    __slots__ = ("date", "fixed", "lines", "server", "without_date", "without_server")
+
+    def __init__(self, *, server: bool, date: bool, fixed: tuple[Field, ...] = ()) -> None:
+        self.date = date
+        self.server = b"server: tricorn\r\n" if server else b""
+        self.fixed = b"".join(b"%b: %b\r\n" % field for field in fixed)
+        self.lines = self.without_date = self.without_server = b""
+
+    def refresh(self, wall_clock: float) -> None:
+        """To be called once a second with the seconds since 1970."""
+        date = b"date: %b\r\n" % formatdate(wall_clock, usegmt=True).encode() if self.date else b""
+        self.lines = date + self.server + self.fixed
+        self.without_date = self.server + self.fixed
+        self.without_server = date + self.fixed
+
+    def beside(self, *, date: bool, server: bool) -> bytes:
+        """The lines for a response that brings its own Date or Server field."""
+        if date:
+            return self.fixed if server else self.without_date
+        return self.without_server if server else self.lines
+
+
+def response_field(name: object, value: object) -> Field:
+    """One field from an application, made fit to send (RFC9110§5.1, §5.5).
+
+    Raises ApplicationError: a line break let through here would split the response.
+    """
+    if not isinstance(name, bytes) or not isinstance(value, bytes):
+        raise ApplicationError(f"header names and values are bytes, not {name!r}: {value!r}")
+    if not valid_name(name):
+        raise ApplicationError(f"{name!r} is not a header name")
+    value = value.strip(b" \t")
+    if not valid_value(value):
+        raise ApplicationError(f"the value of {name.decode()!r} has a control character: {value!r}")
+    return name.lower(), value
+
+
+def content_length(value: bytes) -> int | None:
+    """The number in a Content-Length field, or None where it is none that can be trusted.
+
+    RFC9110§8.6 wants digits only: int() would take a sign, underscores and other scripts' digits.
+    """
+    if value.isdigit() and len(value) <= 18:
+        return int(value)
+    return None

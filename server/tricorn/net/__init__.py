@@ -1,0 +1,1 @@
+"""Where bytes come from: the accept loop, TCP and unix sockets, TLS."""

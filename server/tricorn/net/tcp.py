@@ -1,0 +1,246 @@
+"""asyncio.Protocol ↔ Wire: one client connection over TCP, TLS or a unix socket.
+
+The transport calls the connection's `feed` itself, and the connection the transport's `write`: on
+the way of a request nothing stands between them. Deadlines are looked at once a second, for all
+connections together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from typing import Any, cast
+
+from tricorn.connection import Connection, Context, Endpoints, Gone, Wire
+from tricorn.net import tls
+
+WRITE_HIGH_WATER = 64 * 1024
+"""Octets buffered towards a peer above which its streams wait."""
+FILE_PART = 1024 * 1024
+"""Octets that the kernel sends of a file before other connections have their turn."""
+
+Speak = Callable[[Context, Wire, Endpoints], Connection]
+"""What makes the connection of a protocol."""
+
+
+def ignore(data: bytes) -> None:
+    """Writes to a lost connection go here."""
+
+
+class TcpWire(asyncio.Protocol):
+    """The transport of one client connection, as its `Connection` sees it."""
+
+    __slots__ = (
+        "_closed",
+        "_connection",
+        "_context",
+        "_file_left",
+        "_secure",
+        "_speak",
+        "_transport",
+        "_waiting",
+        "data_received",
+        "full",
+        "write",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(
+        self, context: Context, speak: Speak, closed: Callable[[], None], *, secure: bool
+    ) -> None:
+        self._context = context
+        self._speak = speak
+        self._closed = closed
+        self._secure = secure
+        self._connection: Connection | None = None
+        self._waiting: list[asyncio.Future[None]] = []
+        self._file_left = 0
+        self.full = False
+        self.write: Callable[[bytes], object] = ignore
+        self.data_received: Callable[[bytes], None] = ignore
+
+    # Called by the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, transport)
+        self.write = transport.write
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        connection = self._speak(self._context, self, self._endpoints())
+        self._connection = connection
+        self._context.connections.add(connection)
+        self.data_received = connection.feed
+        # uvloop looked `data_received` up when it made the transport; let it look again.
+        transport.set_protocol(self)
+
+    def eof_received(self) -> bool:
+        if self._connection is not None:
+            self._connection.eof(listening=not self._secure)
+        # TLS cannot be half closed by an asyncio transport: there the end is the end.
+        return not self._secure
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.write = ignore
+        self.full = False
+        if self._connection is not None:
+            self._context.connections.discard(self._connection)
+            self._connection.eof()
+            self._connection = None
+        self._closed()
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_exception(Gone("the client has gone"))
+
+    def pause_writing(self) -> None:
+        self.full = True
+
+    def resume_writing(self) -> None:
+        self.full = False
+        self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    @property
+    def connected(self) -> bool:
+        """Between `connection_made` and `connection_lost`."""
+        return self._connection is not None
+
+    # Called by the connection
+
+    def writelines(self, parts: list[bytes]) -> None:
+        if self._connection is not None:
+            self._transport.writelines(parts)
+
+    def buffered(self) -> int:
+        if self._connection is None:
+            return 0
+        return self._transport.get_write_buffer_size() + self._file_left
+
+    def close(self) -> None:
+        self.write = ignore
+        self._transport.close()
+
+    def abort(self) -> None:
+        self.write = ignore
+        with contextlib.suppress(OSError):
+            # Without it a response delimited by the end of the connection would seem complete.
+            self._socket().setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        self._transport.abort()
+
+    def shutdown(self) -> None:
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self.write = ignore
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    async def drain(self) -> None:
+        while self.full:
+            await self._wait()
+        if self._connection is None:
+            raise Gone("the client has gone")
+
+    async def _wait(self) -> None:
+        future: asyncio.Future[None] = self._context.loop.create_future()
+        self._waiting.append(future)
+        await future
+
+    async def sendfile(self, file: int, offset: int, count: int) -> bool:
+        if self._secure:
+            return False  # the kernel cannot encrypt for us
+        self._file_left = count
+        self._transport.set_write_buffer_limits(high=0)
+        try:
+            if self._transport.get_write_buffer_size():
+                self.full = True
+                await self.drain()
+            await self._send_settled(file, offset, count)
+        finally:
+            self._file_left = 0
+            if self._connection is not None:
+                self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        return True
+
+    async def _send_settled(self, file: int, offset: int, count: int) -> None:
+        """os.sendfile, now that the transport has nothing more to write."""
+        # A descriptor of our own: a loop does not let us watch one that belongs to a transport.
+        out = os.dup(self._socket().fileno())
+        try:
+            while count:
+                try:
+                    sent = os.sendfile(out, file, offset, min(count, FILE_PART))
+                except BlockingIOError:
+                    await self._writable(out)
+                    continue
+                except ConnectionError:
+                    raise Gone("the client has gone") from None
+                if not sent:
+                    raise OSError(f"the file ended {count} octets early")
+                offset += sent
+                count -= sent
+                self._file_left = count
+        finally:
+            os.close(out)
+
+    async def _writable(self, out: int) -> None:
+        loop = self._context.loop
+        loop.add_writer(out, self._wake)
+        try:
+            if self._connection is None:
+                raise Gone("the client has gone")
+            await self._wait()
+        finally:
+            loop.remove_writer(out)
+
+    def _socket(self) -> socket.socket:
+        sock: socket.socket = self._transport.get_extra_info("socket")
+        return sock
+
+    def _endpoints(self) -> Endpoints:
+        info = self._transport.get_extra_info
+        encrypted: ssl.SSLObject | None = info("ssl_object")
+        endpoints = Endpoints(
+            _host_port(info("peername")),
+            _host_port(info("sockname")) or _path(info("sockname")),
+            "https" if encrypted else "http",
+        )
+        if encrypted:
+            endpoints.extensions["tls"] = tls.describe(encrypted)
+        return endpoints
+
+
+def _host_port(name: Any) -> tuple[str, int] | None:
+    return (name[0], name[1]) if isinstance(name, tuple) else None
+
+
+def _path(name: Any) -> tuple[str, None] | None:
+    """ASGI: the server of a unix socket is its path, without a port."""
+    return (os.fsdecode(name), None) if name else None
+
+
+def sweep(context: Context, now: float) -> None:
+    """Closes, or answers, whatever is past its deadline. Called once a second.
+
+    The time is read here only; a deadline set between two sweeps is up to a second early.
+    """
+    context.now = now
+    late = [connection for connection in context.connections if connection.deadline <= now]
+    for connection in late:
+        connection.late(now)

@@ -1,0 +1,287 @@
+"""One worker process: the loop, the application's lifespan, the listeners, and the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from tricorn_supervisor.channel import ChildEnd
+from tricorn_supervisor.scoreboard import Field
+
+from tricorn.asgi.exchange import Exchange
+from tricorn.asgi.lifespan import Lifespan, LifespanFailed
+from tricorn.config import Config
+from tricorn.connection import Application, Connection, Context, Endpoints, Wire
+from tricorn.fields import Defaults
+from tricorn.http1.connection import Http1Connection
+from tricorn.http1.head import Heads, Limits
+from tricorn.http1.response import ResponseHeads
+from tricorn.importer import ImportFailed, load_application
+from tricorn.net.accept import Acceptor
+from tricorn.net.tcp import sweep
+from tricorn.observe.accesslog import AccessLog
+from tricorn.observe.logfile import LogFile
+from tricorn.observe.stats import Stats
+
+APPLICATION_FAILED = 3
+"""Exit status, as Uvicorn's and Gunicorn's: there is no point in starting it again."""
+FAREWELL = 1.0
+"""Seconds that applications have to act on http.disconnect, and then on being cancelled."""
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    child: ChildEnd,
+    config: Config,
+    encryption: ssl.SSLContext | None,
+    accesslog: AccessLog | None,
+    errorlog: LogFile,
+) -> int:
+    """The life of a worker; returns its exit status."""
+    # The master asks for all stacks when the loop has not turned for long.
+    faulthandler.register(signal.SIGUSR2, all_threads=True)
+    try:
+        application = load_application(
+            config.application, factory=config.factory, app_dir=config.app_dir
+        )
+    except ImportFailed as failure:
+        child.failed(failure.sentence, failure.detail)
+        return APPLICATION_FAILED
+    loop = new_loop(config.worker_class)
+    asyncio.set_event_loop(loop)
+    try:
+        worker = Worker(child, config, application, loop, encryption, accesslog, errorlog)
+        return loop.run_until_complete(worker.serve())
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def new_loop(worker_class: str) -> asyncio.AbstractEventLoop:
+    """uvloop where it is asked for and installed, else asyncio's own."""
+    if worker_class == "uvloop":
+        try:
+            import uvloop
+        except ImportError:
+            log.warning("uvloop is not installed; serving with asyncio's own event loop")
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+class Worker:
+    """Serves until told to stop, by a signal or by the death of the master."""
+
+    def __init__(
+        self,
+        child: ChildEnd,
+        config: Config,
+        application: Application,
+        loop: asyncio.AbstractEventLoop,
+        encryption: ssl.SSLContext | None,
+        accesslog: AccessLog | None,
+        errorlog: LogFile,
+    ) -> None:
+        self.child = child
+        self.config = config
+        self.loop = loop
+        self.errorlog = errorlog
+        self.lifespan = Lifespan(application, config.lifespan)
+        defaults = Defaults(
+            server=config.server_header,
+            date=config.date_header,
+            fixed=tuple(_fields(config)),
+        )
+        self.context = Context(
+            application=application,
+            config=config,
+            loop=loop,
+            streams={None: Exchange},
+            defaults=defaults,
+            stats=Stats(),
+            worker=child.number,
+            accesslog=accesslog,
+            state=self.lifespan.state,
+            variables=self.lifespan.variables,
+            now=time.monotonic(),
+        )
+        heads = Heads(
+            Limits(
+                config.limit_request_line,
+                config.limit_request_fields,
+                config.limit_request_head,
+                config.max_request_body_size,
+            )
+        )
+        responses = ResponseHeads(defaults)
+
+        def speak(context: Context, wire: Wire, endpoints: Endpoints) -> Connection:
+            return Http1Connection(context, wire, endpoints, heads, responses)
+
+        listeners = [(each.socket, each.bind.secure) for each in child.listeners]
+        self.acceptor = Acceptor(
+            self.context, speak, listeners, encryption, child.board, child.row
+        )
+        self.stop = asyncio.Event()
+        """No new work: finish what there is."""
+        self.now = asyncio.Event()
+        """Do not even finish."""
+
+    async def serve(self) -> int:
+        """Returns the exit status."""
+        self._listen_to_the_master()
+        log_files = [self.errorlog]
+        if self.context.accesslog is not None:
+            log_files.append(self.context.accesslog.file)
+        for file in log_files:
+            file.attach(self.loop.call_later)
+        try:
+            return await self._live()
+        finally:
+            for file in log_files:
+                file.finish()
+
+    async def _live(self) -> int:
+        try:
+            await self._unless_stopped(self.lifespan.startup(self.config.startup_timeout))
+        except LifespanFailed as failure:
+            self.child.failed(failure.sentence, failure.detail)
+            return APPLICATION_FAILED
+        if not self.stop.is_set():
+            self._tick()
+            self.acceptor.open()
+            self.child.ready()
+            await self.stop.wait()
+        self.child.stopping()
+        await self._drain()
+        await self.lifespan.shutdown(self.config.shutdown_timeout)
+        self._publish()
+        return 0
+
+    def _listen_to_the_master(self) -> None:
+        add = self.loop.add_signal_handler
+        add(signal.SIGTERM, self.stop.set)
+        add(signal.SIGQUIT, self._stop_now)
+        add(signal.SIGUSR1, self._reopen_logs)
+        if self.child.alone:
+            add(signal.SIGINT, self._interrupted)
+        else:
+            self.loop.add_reader(self.child.fileno(), self._orphaned)
+
+    def _stop_now(self) -> None:
+        self.stop.set()
+        self.now.set()
+
+    def _interrupted(self) -> None:
+        if self.stop.is_set():
+            self.now.set()
+        self.stop.set()
+
+    def _orphaned(self) -> None:
+        self.loop.remove_reader(self.child.fileno())
+        log.warning("worker=%d the master has died; draining", self.child.number)
+        self.stop.set()
+
+    def _reopen_logs(self) -> None:
+        self.errorlog.reopen()
+        if self.context.accesslog is not None:
+            self.context.accesslog.file.reopen()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does the work, but does not wait for it once the worker is to stop at once."""
+        task = self.loop.create_task(work)
+        now = self.loop.create_task(self.now.wait())
+        await asyncio.wait((task, now), return_when=asyncio.FIRST_COMPLETED)
+        now.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,))
+        if not task.cancelled():
+            task.result()
+
+    def _tick(self) -> None:
+        """Once a second, with the wall clock's seconds so that Date is right."""
+        wall = time.time()
+        sweep(self.context, time.monotonic())
+        self.context.defaults.refresh(wall)
+        self.acceptor.shed()
+        self._publish()
+        self.loop.call_later(1.001 - wall % 1.0, self._tick)
+
+    def _publish(self) -> None:
+        stats = self.context.stats
+        row = self.child.row
+        row.beat(time.monotonic_ns())
+        row[Field.ACCEPTED] = stats.accepted
+        row[Field.REQUESTS] = sum(stats.responses)
+        for status_class in range(1, 6):
+            row[Field.RESPONSES_1XX - 1 + status_class] = stats.responses[status_class]
+        row[Field.ABORTED] = stats.aborted
+        row[Field.IN_FLIGHT] = len(self.context.running)
+        accesslog = self.context.accesslog
+        row[Field.DROPPED_LOG_LINES] = self.errorlog.dropped + (
+            accesslog.file.dropped if accesslog else 0
+        )
+
+    async def _drain(self) -> None:
+        """Finishes what is open, for graceful_timeout seconds; then ends it."""
+        context = self.context
+        context.draining = True
+        self.acceptor.close()
+        for connection in list(context.connections):
+            connection.drain()
+        finished = self.loop.create_task(self._finished())
+        now = self.loop.create_task(self.now.wait())
+        await asyncio.wait(
+            (finished, now),
+            timeout=self.config.graceful_timeout,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        now.cancel()
+        if finished.done():
+            return
+        finished.cancel()
+        log.warning(
+            "worker=%d ending %d requests and %d connections that did not finish in time",
+            self.child.number,
+            len(context.running),
+            len(context.connections),
+        )
+        await self._end_the_rest()
+
+    async def _finished(self) -> None:
+        """Returns when no application runs and no connection is left."""
+        while True:
+            tasks = [each.task for each in self.context.running if each.task]
+            if tasks:
+                await asyncio.wait(tasks)
+            elif self.acceptor.held:
+                await self.acceptor.emptied.wait()
+            else:
+                return
+
+    async def _end_the_rest(self) -> None:
+        """Tells every application that its client is gone, then cancels those that go on."""
+        for connection in list(self.context.connections):
+            connection.eof()
+            connection.wire.abort()
+        for insist in (False, True):
+            tasks = [each.task for each in self.context.running if each.task]
+            if tasks:
+                for task in tasks if insist else ():
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=FAREWELL)
+
+
+def _fields(config: Config) -> list[tuple[bytes, bytes]]:
+    pairs = (line.split(": ", 1) for line in config.header)
+    return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in pairs]

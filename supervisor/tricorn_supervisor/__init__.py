@@ -1,0 +1,1 @@
+"""Looks after worker processes."""

@@ -1,0 +1,358 @@
+"""Forks, signals and waits for what the pool has decided; imports no application."""
+
+import logging
+import math
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from socket import socket
+
+from setproctitle import setproctitle
+
+from tricorn_supervisor import birth, notify
+from tricorn_supervisor.actions import (
+    Aborted,
+    Action,
+    Finish,
+    Load,
+    Order,
+    Proven,
+    Reloaded,
+    Send,
+    Spawn,
+)
+from tricorn_supervisor.alone import LoneEnd
+from tricorn_supervisor.channel import ChildEnd, ParentEnd, open_channel
+from tricorn_supervisor.child import Child, Stage
+from tricorn_supervisor.listeners import Listener, ListenError, close_listeners
+from tricorn_supervisor.plan import Plan, PlanError, listen
+from tricorn_supervisor.pool import Pool
+from tricorn_supervisor.scoreboard import Field, Scoreboard
+from tricorn_supervisor.signals import Inbox, describe
+
+__all__ = ["Master", "Plan", "PlanError", "run_alone"]
+
+log = logging.getLogger(__name__)
+
+SLOTS = 1024  # processes of all generations at a time; a row is 192 bytes of shared memory
+MOST_WORKERS = SLOTS // 2  # a reload needs a second one of each at worst
+
+ORDERS = {
+    Order.TERM: signal.SIGTERM,
+    Order.QUIT: signal.SIGQUIT,
+    Order.DUMP: signal.SIGUSR2,
+    Order.KILL: signal.SIGKILL,
+}
+
+
+class Master:
+    """Keeps the fleet of a plan running.
+
+    `load` is called here, where whatever it raises propagates, and again for every reload, where
+    it is logged and the present plan stays.
+    """
+
+    def __init__(self, load: Callable[[], Plan]) -> None:
+        self._load = load
+        plan = _usable(load())
+        self._plans = {1: plan}
+        self._tried = 1  # the newest generation
+        self._listeners: dict[int, list[Listener]] = {}  # by generation
+        self._pool = Pool(plan.limits, plan.workers, SLOTS)
+        self._board = Scoreboard(SLOTS)
+        self._ends: dict[int, ParentEnd] = {}  # by slot
+        self._slots: dict[int, int] = {}  # by pid
+        self._details: dict[int, str] = {}  # by slot
+        self._said: set[tuple[int, str]] = set()
+        self._inbox = Inbox()
+        self._systemd = notify.Systemd()
+        self._announced = False
+        self._closing = False
+
+    def run(self) -> int:
+        """Until it is told to stop: 0. If no worker can start: 3, or 1 if none can be forked.
+
+        Raises ListenError.
+        """
+        plan = self._plans[1]
+        try:
+            self._listeners[1] = listen(plan)
+            self._systemd = notify.Systemd.take(os.environ)
+            self._inbox.open()
+            setproctitle(f"server: master [{plan.application}]")
+            return self._supervise()
+        finally:
+            self._inbox.close()
+            for listeners in self._listeners.values():
+                close_listeners(listeners)
+
+    def _supervise(self) -> int:
+        while True:
+            if (finish := self._act()) is not None:
+                if finish.status:
+                    log.error("stopped: %s", finish.reason)
+                return finish.status
+            self._report()
+            self._wait()
+            for number in self._inbox.take():
+                self._hear_signal(number)
+            for slot in list(self._ends):
+                self._hear(slot)
+            self._reap()
+
+    def _act(self) -> Finish | None:
+        """Do what the pool wants done, until it wants nothing."""
+        for slot, child in self._pool.children.items():
+            if child.stage is Stage.READY:
+                self._pool.beat(slot, self._board.row(slot)[Field.BEAT] / 1e9)
+        while actions := self._pool.step(time.monotonic()):
+            for action in actions:
+                if isinstance(action, Finish):
+                    return action
+                self._do(action)
+        return None
+
+    def _report(self) -> None:
+        pool = self._pool
+        if pool.stopping:
+            self._close()
+            return
+        if not self._announced and pool.ready_count >= pool.workers:
+            self._announced = True
+            self._systemd.ready()
+        self._systemd.status(f"{pool.ready_count} of {pool.workers} workers ready")
+
+    def _close(self) -> None:
+        """The master stops listening first: once the workers stop too, clients are refused."""
+        if not self._closing:
+            self._closing = True
+            self._systemd.stopping()
+            for listeners in self._listeners.values():
+                for listener in listeners:
+                    # The path of a unix socket stays until the workers no longer serve it.
+                    listener.socket.close()
+
+    def _wait(self) -> None:
+        """The one wait, until a signal, a line from a child, or the pool's deadline."""
+        poll = select.poll()
+        poll.register(self._inbox, select.POLLIN)
+        for end in self._ends.values():
+            if not end.closed:
+                poll.register(end, select.POLLIN)
+        deadline = self._pool.deadline
+        if deadline is None:
+            poll.poll()
+        else:
+            # Rounded up, or the last millisecond is spent in a loop.
+            poll.poll(max(0, math.ceil((deadline - time.monotonic()) * 1000)))
+
+    # Facts for the pool
+
+    def _hear_signal(self, number: signal.Signals) -> None:
+        now = time.monotonic()
+        match number:
+            case signal.SIGTERM | signal.SIGINT:
+                log.info("%s: %s", number.name, "stop now" if self._pool.stopping else "stop")
+                self._pool.stop(now)
+            case signal.SIGQUIT:
+                log.info("%s: stop now", number.name)
+                self._pool.quit(now)
+            case signal.SIGHUP:
+                log.info("%s: reload", number.name)
+                self._pool.want_reload()
+            case signal.SIGTTIN | signal.SIGTTOU:
+                self._pool.scale(1 if number == signal.SIGTTIN else -1, now)
+                log.info("%s: workers=%d", number.name, self._pool.workers)
+            case _:  # SIGCHLD has done its work by waking us; the rest means nothing yet
+                pass
+
+    def _hear(self, slot: int) -> None:
+        """What a child has said."""
+        end, child = self._ends[slot], self._pool.children[slot]
+        now = time.monotonic()
+        for key, value in end.receive():
+            match key:
+                case "READY":
+                    log.info("%s ready", _name(child))
+                    self._pool.ready(slot, now)
+                case "STOPPING":
+                    self._pool.leaving(slot, now)
+                case notify.STATUS:
+                    log.debug("%s status: %s", _name(child), value)
+                case notify.DETAIL:
+                    self._details[slot] = value
+                case notify.FAILED:
+                    self._hear_failure(child, value)
+                case _:  # the vocabulary may grow before every worker runs the new code
+                    log.debug("%s says %s", _name(child), key)
+        if end.closed:
+            self._pool.lost(slot, now)
+
+    def _hear_failure(self, child: Child, sentence: str) -> None:
+        """Eight workers that fail for one reason say so once."""
+        detail = self._details.pop(child.slot, "")
+        text = f"{sentence}\n{detail}".rstrip()
+        if (child.generation, text) not in self._said:
+            self._said.add((child.generation, text))
+            log.error("%s cannot serve: %s", _name(child), text)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            # As PID 1 we are given the orphans of others, whose exit status is nobody's business.
+            if (slot := self._slots.pop(pid, None)) is not None:
+                self._bury(slot, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, slot: int, status: int) -> None:
+        self._hear(slot)  # its last words
+        self._ends.pop(slot).close()
+        self._details.pop(slot, None)
+        self._board.release(slot)
+        child = self._pool.exited(slot, status, time.monotonic())
+        if child.killed:
+            log.warning("%s killed by the master: %s", _name(child), child.reason)
+        elif child.told and status in (0, -signal.SIGTERM):
+            log.info("%s stopped", _name(child))
+        else:
+            log.warning("%s %s", _name(child), describe(status))
+
+    # What the pool wants done
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Spawn(child, reason):
+                self._fork(child, reason)
+            case Send(child, order, reason):
+                if order is Order.DUMP:
+                    log.warning("%s does not answer: %s; its stacks follow", _name(child), reason)
+                elif order is not Order.KILL:
+                    log.info("%s is told to %s: %s", _name(child), order.value, reason)
+                if child.pid:
+                    os.kill(child.pid, ORDERS[order])
+            case Load():
+                self._reload()
+            case Proven(generation):
+                log.info("gen=%d proven, replacing the other workers", generation)
+            case Aborted(generation, reason):
+                log.error("gen=%d given up: %s; gen=%d stays", generation, reason, self._serving)
+                self._forget([generation])
+            case Reloaded(generation):
+                log.info("gen=%d reload complete", generation)
+                self._forget([older for older in self._plans if older != generation])
+                setproctitle(f"server: master [{self._plans[generation].application}]")
+            case Finish():
+                raise AssertionError("the loop returns instead")
+
+    @property
+    def _serving(self) -> int:
+        return self._pool.generation
+
+    def _reload(self) -> None:
+        self._systemd.reloading()
+        try:
+            plan = _usable(self._load())
+            kept = [listener for listeners in self._listeners.values() for listener in listeners]
+            listeners = listen(plan, kept)
+        except (PlanError, ListenError) as exc:
+            log.error("gen=%d stays: reload refused: %s", self._serving, exc)
+            self._systemd.ready()
+            return
+        # It reads what operators write: a surprise in there must not take the fleet down.
+        except Exception:
+            log.exception("gen=%d stays: reload refused", self._serving)
+            self._systemd.ready()
+            return
+        self._tried += 1
+        self._plans[self._tried] = plan
+        self._listeners[self._tried] = listeners
+        self._pool.reload(self._tried, plan.limits, plan.workers)
+
+    def _forget(self, generations: list[int]) -> None:
+        """A reload has ended: close what only these generations listened on."""
+        surplus = [each for number in generations for each in self._listeners.pop(number)]
+        used = [each.socket for listeners in self._listeners.values() for each in listeners]
+        close_listeners([listener for listener in surplus if listener.socket not in used])
+        for number in generations:
+            del self._plans[number]
+        self._said = {said for said in self._said if said[0] in self._plans}
+        self._systemd.ready()
+
+    def _fork(self, child: Child, reason: str) -> None:
+        birth.flush()
+        try:
+            end, sock = open_channel()
+            with sock:
+                self._ends[child.slot] = end
+                pid = self._divide(child, sock)
+        except OSError as exc:
+            log.error("worker=%d gen=%d not forked: %s", child.number, child.generation, exc)
+            if unused := self._ends.pop(child.slot, None):
+                unused.close()
+            self._board.release(child.slot)
+            self._pool.unspawned(child.slot, time.monotonic(), str(exc))
+            return
+        self._slots[pid] = child.slot
+        self._pool.spawned(child.slot, pid)
+        log.info("%s started: %s", _name(child), reason)
+
+    def _divide(self, child: Child, sock: socket) -> int:
+        self._board.claim(child.slot, child.number, child.generation)
+        run = self._plans[child.generation].run
+        with self._inbox.held():
+            if pid := os.fork():
+                return pid
+            birth.live(lambda: self._become(child, sock), run)
+
+    def _become(self, child: Child, sock: socket) -> ChildEnd:
+        """In the child: let go of all that is the master's and its siblings'."""
+        self._inbox.leave()
+        for end in self._ends.values():
+            end.close()
+        mine = self._listeners[child.generation]
+        sockets = [listener.socket for listener in mine]
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                if listener.socket not in sockets:
+                    listener.socket.close()
+
+        birth.enter_environment(child.number)
+        application = self._plans[child.generation].application
+        setproctitle(f"server: worker {child.number} [{application}]")
+        self._board.row(child.slot)[Field.PID] = os.getpid()
+        return ChildEnd(child.number, child.slot, child.generation, tuple(mine), self._board, sock)
+
+
+def run_alone(plan: Plan) -> int:
+    """Serve a plan without forking; returns the exit status of its `run`. Raises ListenError."""
+    listeners = listen(plan)
+    parent, sock = open_channel()  # held open, so that the master never seems to die
+    try:
+        board = Scoreboard(1)
+        board.claim(0, number=1, generation=1)
+        board.row(0)[Field.PID] = os.getpid()
+        systemd = notify.Systemd.take(os.environ)
+        birth.enter_environment(1)
+        setproctitle(f"server [{plan.application}]")
+        end = LoneEnd(1, 0, 1, tuple(listeners), board, sock, alone=True, systemd=systemd)
+        return plan.run(end)
+    finally:
+        parent.close()
+        sock.close()
+        close_listeners(listeners)
+
+
+def _name(child: Child) -> str:
+    return f"worker={child.number} gen={child.generation} pid={child.pid}"
+
+
+def _usable(plan: Plan) -> Plan:
+    if not 1 <= plan.workers <= MOST_WORKERS:
+        raise PlanError(f"workers must be from 1 to {MOST_WORKERS}, not {plan.workers}")
+    return plan

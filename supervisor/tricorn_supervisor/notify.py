@@ -1,0 +1,92 @@
+"""The vocabulary of sd_notify: spoken by workers to the master, and by the master to systemd."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import MutableMapping
+from typing import Self
+
+log = logging.getLogger(__name__)
+
+READY = ("READY", "1")
+RELOADING = ("RELOADING", "1")
+STOPPING = ("STOPPING", "1")
+STATUS = "STATUS"
+# The X_ prefix is reserved by sd_notify(3) for private use: these go no further than the master.
+FAILED = "X_FAILED"
+DETAIL = "X_DETAIL"
+
+DETAIL_LIMIT = 64 * 1024  # bytes of a traceback that are sent
+SEND_TIMEOUT = 1.0
+
+Pair = tuple[str, str]
+
+
+def encode(*pairs: Pair) -> bytes:
+    """One line for each pair; line ends and backslashes in values are escaped."""
+    lines = []
+    for key, value in pairs:
+        escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        lines.append(f"{key}={escaped}\n")
+    return "".join(lines).encode(errors="backslashreplace")
+
+
+def decode(line: bytes) -> Pair:
+    """The pair in one line without its end; a line without "=" is a key with an empty value."""
+    key, _, value = line.decode(errors="replace").partition("=")
+    parts = value.split("\\\\")
+    return key, "\\".join(part.replace("\\n", "\n").replace("\\r", "\r") for part in parts)
+
+
+def shorten(text: str, limit: int = DETAIL_LIMIT) -> str:
+    """At most `limit` bytes, the middle left out: a traceback tells most at both ends."""
+    data = text.encode(errors="backslashreplace")
+    if len(data) <= limit:
+        return text
+    mark = b"\n[...]\n"
+    half = (limit - len(mark)) // 2
+    return (data[:half] + mark + data[-half:]).decode(errors="ignore")
+
+
+class Systemd:
+    """Where the master reports; without an address it reports to nobody."""
+
+    def __init__(self, address: str = "") -> None:
+        self._address = address
+        self._status = ""
+
+    @classmethod
+    def take(cls, environ: MutableMapping[str, str]) -> Self:
+        """Take the address out of the environment: no child is to speak for the service."""
+        return cls(environ.pop("NOTIFY_SOCKET", ""))
+
+    def ready(self) -> None:
+        self.send(READY)
+
+    def reloading(self) -> None:
+        # Type=notify-reload compares this time with that of its own signal.
+        self.send(RELOADING, ("MONOTONIC_USEC", str(time.monotonic_ns() // 1000)))
+
+    def stopping(self) -> None:
+        self.send(STOPPING)
+
+    def status(self, text: str) -> None:
+        """Said once, until it changes."""
+        if text != self._status:
+            self._status = text
+            self.send((STATUS, text))
+
+    def send(self, *pairs: Pair) -> None:
+        if not self._address:
+            return
+        address = self._address
+        if address.startswith("@"):
+            address = "\0" + address[1:]
+        message = "".join(f"{key}={' '.join(value.splitlines())}\n" for key, value in pairs)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(SEND_TIMEOUT)
+            try:
+                sender.sendto(os.fsencode(message), address)
+            except OSError as exc:
+                log.warning("cannot notify systemd at %s: %s", self._address, exc)

@@ -1,0 +1,57 @@
+"""What the caller wants supervised: one Plan for each generation of workers."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tricorn_supervisor.channel import ChildEnd
+from tricorn_supervisor.child import Limits
+from tricorn_supervisor.listeners import Bind, Listener, open_listeners
+
+log = logging.getLogger(__name__)
+
+
+class PlanError(Exception):
+    """The configuration is unusable; one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Times are seconds; 0 switches one off, but a graceful_timeout of 0 does not wait."""
+
+    run: Callable[[ChildEnd], int]  # called in the child; returns its exit status
+    application: str  # for process titles
+    binds: tuple[Bind, ...]
+    backlog: int
+    unix_mode: int | None
+    workers: int
+    startup_timeout: float
+    heartbeat_timeout: float
+    graceful_timeout: float
+    shutdown_timeout: float
+    respawn_backoff_max: float
+    reload_settle: float
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            startup_timeout=self.startup_timeout,
+            heartbeat_timeout=self.heartbeat_timeout,
+            graceful_timeout=self.graceful_timeout,
+            shutdown_timeout=self.shutdown_timeout,
+            respawn_backoff_max=self.respawn_backoff_max,
+            reload_settle=self.reload_settle,
+        )
+
+
+def listen(plan: Plan, kept: Sequence[Listener] = ()) -> list[Listener]:
+    """Open what the plan names and say so; raises ListenError."""
+    listeners = open_listeners(
+        plan.binds, backlog=plan.backlog, kept=kept, unix_mode=plan.unix_mode
+    )
+    known = [listener.socket for listener in kept]
+    for listener in listeners:
+        if listener.socket not in known:
+            protocols = ", ".join(listener.bind.protocols)
+            log.info("listening on %s%s", listener.address, f" ({protocols})" if protocols else "")
+    return listeners
