@@ -14,6 +14,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Gone(ConnectionError):
 
 @dataclass(slots=True)
 class Request:
-    """One request head, the same for every version. It may be shared: nobody changes it."""
+    """One request head, the same for every version. It may be remembered: nobody changes it."""
 
     version: str
     method: str
@@ -83,6 +84,10 @@ class Request:
     """Expect: 100-continue (RFC9110§10.1.1)."""
     accepts_trailers: bool = False
     """TE: trailers (RFC9110§6.5.1)."""
+    remembered: bool = False
+    """The same object will be used for other requests with the same head."""
+    scope: Scope | None = None
+    """What asgi.scope made of a remembered request."""
 
 
 @dataclass(slots=True)
@@ -216,8 +221,11 @@ class Connection(ABC):
     def start(self, stream: Stream) -> None:
         """Starts the stream's task, when what has already arrived has been fed to it."""
         context = self.context
-        context.running.add(stream)
-        stream.task = create_task(stream.run(), loop=context.loop, context=context.variables.copy())
+        stream.task = task = create_task(
+            stream.run(), loop=context.loop, context=context.variables.copy()
+        )
+        if not task.done():
+            context.running.add(stream)
 
     def eof(self, *, listening: bool = False) -> None:
         """The peer sends no more: every open stream hears of it, once."""
@@ -253,6 +261,11 @@ class Connection(ABC):
 
         Raises ApplicationError where it contradicts the declared Content-Length.
         """
+
+    def respond(self, id: int, status: int, headers: Fields, data: bytes) -> None:
+        """A whole response: what `send_headers` and `send_data` would send, at once."""
+        self.send_headers(id, status, headers)
+        self.send_data(id, data, end=True)
 
     @abstractmethod
     def send_trailers(self, id: int, headers: Fields) -> None:
@@ -300,17 +313,10 @@ class Connection(ABC):
                 await self.writable(id)
 
 
-def _create_lazily(
-    coroutine: Any, *, loop: asyncio.AbstractEventLoop, context: contextvars.Context
-) -> asyncio.Task[None]:
-    return asyncio.Task(coroutine, loop=loop, context=context)
+create_task: Callable[..., asyncio.Task[None]] = asyncio.Task
+"""Task(coroutine, loop=, context=), started at once where Python can do that (3.12).
 
-
-def _create_eagerly(
-    coroutine: Any, *, loop: asyncio.AbstractEventLoop, context: contextvars.Context
-) -> asyncio.Task[None]:
-    # An application that answers without waiting never reaches the loop's queue.
-    return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)  # type: ignore[call-arg]
-
-
-create_task = _create_eagerly if hasattr(asyncio, "eager_task_factory") else _create_lazily
+An application that answers without waiting then never goes through the loop's queue.
+"""
+if hasattr(asyncio, "eager_task_factory"):
+    create_task = partial(asyncio.Task, eager_start=True)

@@ -79,26 +79,27 @@ class Defaults:
     Made once a second, not once a response (RFC9110§6.6.1).
     """
 
-    __slots__ = ("date", "fixed", "lines", "server", "without_date", "without_server")
+    __slots__ = ("date", "ending", "fixed", "server", "without_date", "without_server")
 
     def __init__(self, *, server: bool, date: bool, fixed: tuple[Field, ...] = ()) -> None:
         self.date = date
         self.server = b"server: tricorn\r\n" if server else b""
         self.fixed = b"".join(b"%b: %b\r\n" % field for field in fixed)
-        self.lines = self.without_date = self.without_server = b""
+        self.ending = self.without_date = self.without_server = b"\r\n"
+        """All of the lines, and the empty line that ends a head."""
 
     def refresh(self, wall_clock: float) -> None:
         """To be called once a second with the seconds since 1970."""
         date = b"date: %b\r\n" % formatdate(wall_clock, usegmt=True).encode() if self.date else b""
-        self.lines = date + self.server + self.fixed
+        self.ending = date + self.server + self.fixed + b"\r\n"
         self.without_date = self.server + self.fixed
         self.without_server = date + self.fixed
 
     def beside(self, *, date: bool, server: bool) -> bytes:
         """The lines for a response that brings its own Date or Server field."""
-        if date:
-            return self.fixed if server else self.without_date
-        return self.without_server if server else self.lines
+        if date and server:
+            return self.fixed
+        return self.without_date if date else self.without_server
 
 
 def response_field(name: object, value: object) -> Field:

@@ -112,7 +112,9 @@ def _kept(
     used = [listener.socket for listener in listeners]
     free = [listener for listener in kept if listener.socket not in used]
     same = [listener for listener in free if listener.bind == bind]
-    return same or [each for each in free if each.bind.text == bind.text and each.bind not in binds]
+    same = same or [each for each in free if each.bind.text == bind.text and each.bind not in binds]
+    # Two generations may have one socket, each with its own bind.
+    return list({listener.socket: listener for listener in same}.values())
 
 
 def _open(
@@ -305,17 +307,18 @@ def _kind(fd: int) -> int | None:
 
 
 def _adopt(bind: Bind, numbers: list[int], taken: Sequence[Listener]) -> list[Listener]:
-    listeners: list[Listener] = []
+    used = [listener.socket.fileno() for listener in taken]
     for fd in numbers:
-        if any(listener.socket.fileno() == fd for listener in [*taken, *listeners]):
+        if fd in used:
             raise ListenError(f"cannot listen on {bind.text}: descriptor {fd} is named twice")
         if _kind(fd) != socket.SOCK_STREAM:
             raise ListenError(f"cannot listen on {bind.text}: descriptor {fd} is no stream socket")
-        sock = socket.socket(fileno=fd)  # takes family and type from the descriptor
+
+    sockets = [socket.socket(fileno=fd) for fd in numbers]  # family and type are the descriptor's
+    for sock in sockets:
         sock.setblocking(False)
         sock.set_inheritable(False)
-        listeners.append(Listener(bind, sock))
-    return listeners
+    return [Listener(bind, sock) for sock in sockets]
 
 
 @contextmanager

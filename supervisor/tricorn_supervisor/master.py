@@ -90,9 +90,11 @@ class Master:
 
     def _supervise(self) -> int:
         while True:
+            if self._pool.stopping:
+                self._close()
             if (finish := self._act()) is not None:
-                if finish.status:
-                    log.error("stopped: %s", finish.reason)
+                level = logging.ERROR if finish.status else logging.INFO
+                log.log(level, "server stopped: %s", finish.reason)
                 return finish.status
             self._report()
             self._wait()
@@ -117,7 +119,6 @@ class Master:
     def _report(self) -> None:
         pool = self._pool
         if pool.stopping:
-            self._close()
             return
         if not self._announced and pool.ready_count >= pool.workers:
             self._announced = True
@@ -216,9 +217,9 @@ class Master:
         self._details.pop(slot, None)
         self._board.release(slot)
         child = self._pool.exited(slot, status, time.monotonic())
-        if child.killed:
+        if child.killed and status == -signal.SIGKILL:
             log.warning("%s killed by the master: %s", _name(child), child.reason)
-        elif child.told and status in (0, -signal.SIGTERM):
+        elif child.stage is Stage.LEAVING and status in (0, -signal.SIGTERM, -signal.SIGQUIT):
             log.info("%s stopped", _name(child))
         else:
             log.warning("%s %s", _name(child), describe(status))

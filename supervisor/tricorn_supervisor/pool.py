@@ -54,7 +54,7 @@ class Pool:
     _planned: int = field(init=False)  # what the plan said; TTIN and TTOU change `workers` only
     _wanted: bool = field(init=False, default=False)
     _deaths: int = field(init=False, default=0)
-    _finish: Finish = field(init=False, default=Finish(0, "stopped"))
+    _finish: Finish = field(init=False, default=Finish(0, "told to stop"))
     _actions: list[Action] = field(init=False, default_factory=list)
     _now: float = field(init=False, default=0.0)
     _asked: float = field(init=False, default=NEVER)  # the deadline after the last step

@@ -4,6 +4,7 @@ A worker answers one command per connection with one line of JSON; see `Worker.a
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -12,6 +13,8 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from tricorn_supervisor.channel import ChildEnd
@@ -20,6 +23,7 @@ from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
 
 DEFAULTS = {
     "mode": "serve",
+    "refused_forks": [],
     "version": 1,
     "binds": ["127.0.0.1:0"],
     "workers": 2,
@@ -115,8 +119,22 @@ def run(end: ChildEnd, settings: dict) -> int:
     return Worker(end, settings).run()
 
 
+def refuse_forks(refused: list[int], fork: Callable[[], int] = os.fork) -> None:
+    """Let the system refuse the first, second … fork of this process."""
+    attempts = count(1)
+
+    def maybe() -> int:
+        if next(attempts) in refused:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = maybe
+
+
 def load() -> Plan:
     settings = DEFAULTS | json.loads(Path(sys.argv[1], "plan.json").read_text())
+    if settings["refused_forks"]:
+        refuse_forks(settings["refused_forks"])
     if settings["mode"] == "bad plan":
         raise PlanError("the plan is bad")
     if settings["mode"] == "surprise":

@@ -29,80 +29,94 @@ from tricorn.observe.accesslog import Entry
 log = logging.getLogger(__name__)
 
 
+PRESENT, LISTENING, GONE = range(3)
+"""The peer: there; sends no more, but may still read; hears nothing any more."""
+
+WAITING, HEADED, STARTED, DONE = range(4)
+"""The response: nothing yet; its head is known; the head has been sent; all has been sent."""
+
+
+class Inbox:
+    """The body of a request, between its arrival and the application."""
+
+    __slots__ = ("ended", "expected", "parts", "trailers")
+
+    def __init__(self, *, expected: bool) -> None:
+        self.parts: list[bytes] = []
+        self.ended = False
+        self.trailers: Sequence[Field] = ()
+        self.expected = expected
+        """The client waits for 100 (Continue) before it sends the body."""
+
+
+class Timing:
+    """What only the access log wants to know. Monotonic seconds."""
+
+    __slots__ = ("first_sent", "opened")
+
+    def __init__(self) -> None:
+        self.opened = monotonic()
+        self.first_sent = 0.0
+
+
 class Exchange(Stream):
     """A request and its response."""
 
     __slots__ = (
-        "aborted",
-        "continued",
-        "done",
-        "ended",
         "fields",
-        "first_sent",
-        "gone",
-        "opened",
-        "parts",
+        "inbox",
+        "peer",
+        "progress",
         "sent",
-        "severed",
-        "started",
         "status",
+        "timing",
         "told",
-        "trailers",
         "trailing",
         "waiting",
     )
 
     def __init__(self, connection: Connection, id: int, request: Request) -> None:
-        super().__init__(connection, id, request)
-        self.parts: list[bytes] | None = None
-        self.trailers: Sequence[Field] = ()
-        self.ended = request.length == 0
-        """The whole body has arrived."""
+        # Not super().__init__: this is done for every request.
+        self.connection = connection
+        self.context = context = connection.context
+        self.id = id
+        self.request = request
+        self.task = None
+
+        self.inbox = None if request.length == 0 else Inbox(expected=request.expects)
         self.told = False
         """The application has been given the end of the body."""
-        self.continued = not request.expects
-        """The client need not be asked for the body (any more)."""
-        self.gone = False
-        """The peer sends no more."""
-        self.severed = False
-        """The peer hears no more either."""
+        self.peer = PRESENT
         self.waiting: asyncio.Event | None = None
 
+        self.progress = WAITING
         self.status = 0
-        """0 until the application has sent http.response.start."""
         self.fields: Fields = ()
-        self.started = False
-        """The head is with the connection, and can no longer be changed."""
         self.trailing = False
         """Trailers follow the content."""
-        self.done = False
-        self.aborted = False
         self.sent = 0
         """Octets of content."""
-        self.opened = monotonic() if self.context.accesslog is not None else 0.0
-        self.first_sent = 0.0
+        self.timing = Timing() if context.accesslog is not None else None
 
     # From the peer
 
     def feed_data(self, data: bytes) -> None:
-        if self.parts is None:
-            self.parts = [data]
-        else:
-            self.parts.append(data)
-        self._wake()
+        if (inbox := self.inbox) is not None:
+            inbox.parts.append(data)
+            self._wake()
 
     def feed_end(self, trailers: Sequence[Field] = ()) -> None:
-        self.ended = True
-        self.trailers = trailers
-        self._wake()
+        if (inbox := self.inbox) is not None:
+            inbox.ended = True
+            inbox.trailers = trailers
+            self._wake()
 
     def feed_reset(self, *, listening: bool = False) -> None:
-        self.gone = True
-        if not listening and not self.severed:
-            self.severed = True
-            if not self.done:
-                self.aborted = True
-                self._account()
+        if self.peer == GONE:
+            return
+        self.peer = LISTENING if listening else GONE
+        if self.peer == GONE and self.progress != DONE:
+            self._account(aborted=True)
         self._wake()
 
     def _wake(self) -> None:
@@ -120,7 +134,7 @@ class Exchange(Stream):
                 self.receive,
                 self.send,
             )
-            if not self.done:
+            if self.progress != DONE:
                 self._unfinished()
         except asyncio.CancelledError:
             self._give_up("cancelled")
@@ -134,87 +148,111 @@ class Exchange(Stream):
     async def receive(self) -> Message:
         """The next part of the body; http.disconnect once the client or the response is gone."""
         while True:
-            if self.ended or not self.gone:
-                if self.parts is not None or (self.ended and not self.told):
-                    return self._next_part()
-            if self.gone or self.done:
+            inbox = self.inbox
+            if not self.told and (inbox is None or inbox.ended):
+                return self._next_part(inbox)
+            if self.peer != PRESENT or self.progress == DONE:
                 return {"type": "http.disconnect"}
-            if not self.continued:
-                # RFC9110§10.1.1: who never asks for the body need not be sent it.
-                self.continued = True
-                self.connection.send_informational(self.id, 100, ())
+            if inbox is not None:
+                if inbox.parts:
+                    return self._next_part(inbox)
+                if inbox.expected:
+                    # RFC9110§10.1.1: who never asks for the body need not be sent it.
+                    inbox.expected = False
+                    self.connection.send_informational(self.id, 100, ())
             if self.waiting is None:
                 self.waiting = asyncio.Event()
             await self.waiting.wait()
 
-    def _next_part(self) -> Message:
-        parts, self.parts = self.parts, None
-        data = b"" if parts is None else parts[0] if len(parts) == 1 else b"".join(parts)
-        self.told = self.ended
-        self.continued = True
+    def _next_part(self, inbox: Inbox | None) -> Message:
+        if inbox is None:
+            self.told = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        parts = inbox.parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        inbox.expected = False
+        self.told = inbox.ended
         if data:
             self.connection.consumed(self.id, len(data))
         message: Message = {"type": "http.request", "body": data, "more_body": not self.told}
-        if self.told and self.trailers:
-            message["trailers"] = list(self.trailers)
+        if self.told and inbox.trailers:
+            message["trailers"] = list(inbox.trailers)
         return message
 
     async def send(self, message: Message) -> None:
         """Raises Gone, an OSError, once the client is gone; ApplicationError for a wrong message."""
         kind = message["type"]
-        if self.severed:
+        if self.peer == GONE:
             raise Gone("the client has gone")
-        if kind == "http.response.start" and not self.status:
-            self._start(message)
-        elif not self.status or self.done:
-            await self._send_early(kind, message)
-        elif kind == "http.response.body":
-            end = not message.get("more_body", False)
-            self._send_part(message.get("body", b""), end)
-            if not end and not self.connection.room(self.id):
-                await self.connection.writable(self.id)
-        elif kind == "http.response.trailers" and self.trailing:
-            self._send_trailers(message)
-        elif kind == "http.response.pathsend" and not self.started:
+        progress = self.progress
+        if kind == "http.response.body" and HEADED <= progress <= STARTED:
+            data = message.get("body", b"")
+            if data.__class__ is not bytes:
+                data = bytes(data)  # a view may change before it has left
+            if not message.get("more_body", False):
+                self._send_last(data)
+            else:
+                self._send_part(data)
+                if not self.connection.room(self.id):
+                    await self.connection.writable(self.id)
+        elif kind == "http.response.start" and progress == WAITING:
+            status = message["status"]
+            if status.__class__ is not int or not 200 <= status <= 599:
+                raise ApplicationError(f"{status!r} is not the status of a final response")
+            self.status = status
+            self.fields = message.get("headers", ())
+            self.trailing = message.get("trailers", False)
+            self.progress = HEADED
+        else:
+            await self._send_other(kind, message)
+
+    def _send_last(self, data: bytes) -> None:
+        if self.trailing:
+            self._send_part(data)
+            self.fields = []  # from here on: the trailers
+            return
+        if self.progress == HEADED:
+            self.connection.respond(self.id, self.status, self.fields, data)
+            if self.timing is not None:
+                self.timing.first_sent = monotonic()
+        else:
+            self.connection.send_data(self.id, data, end=True)
+        self.sent += len(data)
+        self.progress = DONE
+        self._account()
+
+    def _send_part(self, data: bytes) -> None:
+        if self.progress == HEADED:
+            self._send_head(self.fields)
+        self.connection.send_data(self.id, data)
+        self.progress = STARTED
+        self.sent += len(data)
+
+    def _send_head(self, fields: Fields) -> None:
+        self.connection.send_headers(self.id, self.status, fields)
+        if self.timing is not None:
+            self.timing.first_sent = monotonic()
+
+    async def _send_other(self, kind: str, message: Message) -> None:
+        """The extensions, and everything that may not come now."""
+        progress = self.progress
+        if kind == "http.response.early_hint" and progress <= HEADED:
+            links = [(b"link", link) for link in message["links"]]
+            self.connection.send_informational(self.id, 103, links)
+        elif kind == "http.response.trailers" and self.trailing and progress == STARTED:
+            self.fields = [*self.fields, *message.get("headers", ())]
+            if not message.get("more_trailers", False):
+                self.connection.send_trailers(self.id, self.fields)
+                self.progress = DONE
+                self._account()
+        elif kind == "http.response.pathsend" and progress == HEADED:
             await self._send_path(message["path"])
-        elif kind == "http.response.zerocopysend":
+        elif kind == "http.response.zerocopysend" and HEADED <= progress <= STARTED:
             await self._send_file(message)
         else:
-            await self._send_early(kind, message)
-
-    def _start(self, message: Message) -> None:
-        status = message["status"]
-        if not isinstance(status, int) or not 200 <= status <= 599:
-            raise ApplicationError(f"{status!r} is not the status of a final response")
-        self.status = status
-        self.fields = message.get("headers", ())
-        self.trailing = message.get("trailers", False)
-
-    def _send_part(self, data: bytes, end: bool) -> None:
-        if data.__class__ is not bytes:
-            data = bytes(data)  # a view may change before it has left
-        connection = self.connection
-        if not self.started:
-            connection.send_headers(self.id, self.status, self.fields)
-            if self.opened:
-                self.first_sent = monotonic()
-        if not end:
-            connection.send_data(self.id, data)
-        elif self.trailing:
-            connection.send_data(self.id, data)
-            self.fields = ()  # from here on: the trailers
-        else:
-            connection.send_data(self.id, data, end=True)
-        self.started = True
-        self.sent += len(data)
-        if end and not self.trailing:
-            self._complete()
-
-    def _send_trailers(self, message: Message) -> None:
-        self.fields = [*self.fields, *message.get("headers", ())]
-        if not message.get("more_trailers", False):
-            self.connection.send_trailers(self.id, self.fields)
-            self._complete()
+            state = ("not started", "started", "started", "complete")[progress]
+            raise ApplicationError(f"{kind!r} while the response is {state}")
 
     async def _send_path(self, path: str) -> None:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -234,59 +272,44 @@ class Exchange(Stream):
         await self._send_open_file(file, offset, count, end=not message.get("more_body", False))
 
     async def _send_open_file(self, file: int, offset: int, count: int, *, end: bool) -> None:
-        connection = self.connection
-        if not self.started:
+        if self.progress == HEADED:
             fields = list(self.fields)
             if end and not any(name.lower() == b"content-length" for name, _ in fields):
                 fields.append((b"content-length", b"%d" % count))
-            connection.send_headers(self.id, self.status, fields)
-            self.started = True
-            if self.opened:
-                self.first_sent = monotonic()
-        await connection.send_file(self.id, file, offset, count)
+            self._send_head(fields)
+            self.progress = STARTED
+        await self.connection.send_file(self.id, file, offset, count)
         self.sent += count
         if end:
-            self._send_part(b"", end=True)
-
-    async def _send_early(self, kind: str, message: Message) -> None:
-        """What may come before the response, and everything that may not come at all."""
-        if kind == "http.response.early_hint" and not self.started:
-            links = [(b"link", link) for link in message["links"]]
-            self.connection.send_informational(self.id, 103, links)
-            return
-        state = "complete" if self.done else "started" if self.status else "not started"
-        raise ApplicationError(f"{kind!r} while the response is {state}")
+            self._send_last(b"")
 
     # The end
 
-    def _complete(self) -> None:
-        self.done = True
-        self._account()
-        self._wake()
-
-    def _account(self) -> None:
+    def _account(self, *, aborted: bool = False) -> None:
         """One count, and one line in the access log, for each response."""
-        stats = self.context.stats
-        stats.responses[self.status // 100] += 1
-        if self.aborted:
-            stats.aborted += 1
-        if (accesslog := self.context.accesslog) is not None:
-            accesslog.record(
+        context = self.context
+        context.stats.responses[self.status // 100] += 1
+        if aborted:
+            context.stats.aborted += 1
+        if self.waiting is not None:
+            self._wake()
+        if self.timing is not None and context.accesslog is not None:
+            context.accesslog.record(
                 Entry(
                     self.connection.endpoints,
                     self.request,
                     self.status,
                     self.fields,
                     self.sent,
-                    self.opened,
-                    self.first_sent,
-                    self.aborted,
-                    self.context.worker,
+                    self.timing.opened,
+                    self.timing.first_sent,
+                    aborted,
+                    context.worker,
                 )
             )
 
     def _failed(self, error: BaseException) -> None:
-        if isinstance(error, Gone) or (self.severed and isinstance(error, OSError)):
+        if isinstance(error, Gone) or (self.peer == GONE and isinstance(error, OSError)):
             log.debug("%s: the client has gone", self.request.path)
         else:
             log.error(
@@ -299,7 +322,7 @@ class Exchange(Stream):
         self._give_up("the application failed")
 
     def _unfinished(self) -> None:
-        if not self.severed:
+        if self.peer != GONE:
             log.error(
                 "the application returned without completing the response to %s %s",
                 self.request.method,
@@ -309,14 +332,13 @@ class Exchange(Stream):
 
     def _give_up(self, reason: str) -> None:
         """A 500 while that can still be said; else the peer must see that something is missing."""
-        if self.done or self.severed:
+        if self.progress == DONE or self.peer == GONE:
             return
-        if not self.started:
+        if self.progress <= HEADED:
             self.status = 500
             self.trailing = False
             self.fields = ((b"content-type", b"text/plain; charset=utf-8"),)
-            self._send_part(b"Internal Server Error\n", end=True)
+            self.progress = HEADED
+            self._send_last(b"Internal Server Error\n")
         else:
-            self.aborted = True
             self.connection.send_reset(self.id, reason)
-

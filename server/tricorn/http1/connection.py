@@ -26,7 +26,7 @@ from tricorn.connection import (
 from tricorn.http1.body import Body, ChunkedBody, SizedBody
 from tricorn.http1.guard import first_octet, guarded
 from tricorn.http1.head import Heads
-from tricorn.http1.response import ResponseHead, ResponseHeads
+from tricorn.http1.response import TOO_LONG, Framing, ResponseHeads
 
 HIGH_WATER = 64 * 1024
 """Octets of content that wait for the application before reading pauses."""
@@ -57,6 +57,9 @@ class Phase(IntEnum):
 # Compared on every request: plain names and plain integers.
 HEAD, BODY, BUSY, TUNNEL, DISCARD, CLOSED = (int(phase) for phase in Phase)
 
+NO_REQUEST = Request("1.1", "", b"", b"", "", b"", b"", ())
+"""What a connection is about before its first request."""
+
 
 class Http1Connection(Connection):
     """One HTTP/1.1 (or 1.0) client connection."""
@@ -68,16 +71,17 @@ class Http1Connection(Connection):
         "collecting",
         "empty_lines",
         "ended",
+        "framing",
         "heads",
         "held",
         "id",
+        "most_requests",
         "paused",
         "pending",
         "persistent",
         "phase",
         "reading",
         "request",
-        "response",
         "responses",
         "unread",
         "unsent",
@@ -103,7 +107,7 @@ class Http1Connection(Connection):
         self.ended = False
         """The peer has ended its direction."""
         self.id = 0
-        self.request: Request | None = None
+        self.request = NO_REQUEST
         self.persistent = True
         self.collecting = False
         """A head has begun to arrive."""
@@ -116,11 +120,13 @@ class Http1Connection(Connection):
         """Octets that may still be discarded."""
         self.pending: tuple[int, Fields] | None = None
         """A response head that waits for the first part of the content."""
-        self.response: ResponseHead | None = None
-        """The head that was sent."""
+        self.framing: Framing | None = None
+        """How the rest of a response is delimited whose head was sent."""
         self.unsent = 0
         """Octets that waited for the peer when the deadline was set."""
-        self.deadline = context.now + (context.config.request_header_timeout or FOREVER)
+        config = context.config
+        self.most_requests = (config.keep_alive_max_requests or FOREVER) if config.keep_alive else 0
+        self.deadline = context.now + config.request_header_timeout
 
     # From the peer
 
@@ -165,7 +171,7 @@ class Http1Connection(Connection):
             self._refuse(refusal)
         finally:
             self.reading = False
-        if self.ended and self.phase == HEAD:
+        if self.ended and self.phase == HEAD and not self.streams:
             self._close()
 
     def _hold(self, data: bytes) -> None:
@@ -188,6 +194,8 @@ class Http1Connection(Connection):
             if end > limits.head:
                 raise Refused(431, f"the request head is longer than {limits.head} octets")
             request = guarded(data[:end], limits, self.context.streams)
+        self.collecting = False
+        self.empty_lines = 0
         end += 4
         data = data[end:] if end < len(data) else b""
         if request.length == 0:
@@ -212,9 +220,7 @@ class Http1Connection(Connection):
             # connection), and more octets do not prolong it.
             self.collecting = True
             if self.id:
-                self.deadline = self.context.now + (
-                    self.context.config.request_header_timeout or FOREVER
-                )
+                self.deadline = self.context.now + self.context.config.request_header_timeout
         if data not in (b"", b"\r"):
             first_octet(data)
         if len(data) > limits.head:
@@ -228,7 +234,9 @@ class Http1Connection(Connection):
         """Opens the stream of a request, and starts it unless a body follows."""
         self.id = id = self.id + 1
         self.request = request
-        self.persistent = request.persistent
+        # The refusal of an upgrade is the last answer too: the client may have begun to speak the
+        # other protocol.
+        self.persistent = request.persistent and id < self.most_requests and not request.protocol
         self.deadline = FOREVER
         stream = self.open(id, request)
         if request.length == 0:
@@ -323,9 +331,8 @@ class Http1Connection(Connection):
     # To the peer
 
     def send_informational(self, id: int, status: int, headers: Fields) -> None:
-        request = self.request
         # RFC9110§15.2: not to an HTTP/1.0 client.
-        if id in self.streams and self.response is None and request and request.version == "1.1":
+        if id in self.streams and self.framing is None and self.request.version == "1.1":
             self.wire.write(self.responses.informational(status, headers))
 
     def send_headers(self, id: int, status: int, headers: Fields, *, end: bool = False) -> None:
@@ -341,19 +348,18 @@ class Http1Connection(Connection):
     def send_data(self, id: int, data: bytes, *, end: bool = False) -> None:
         if id not in self.streams:
             return
-        response = self.response
+        framing = self.framing
         head = tail = b""
-        if response is None:
+        if framing is None:
             if self.pending is None:
                 self._send_through(data, end)
                 return
-            response = self._send_head(len(data) if end else None)
-            head = response.data
-        if response.remaining is not None:
-            data = self._bounded(response, data, end)
-        elif response.silent:
+            head, framing = self._begin_response(self.pending, len(data) if end else None)
+        if framing.remaining is not None:
+            data = self._bounded(framing, framing.remaining, data, end)
+        elif framing.silent:
             data = b""
-        elif response.chunked:
+        elif framing.chunked:
             if data:
                 head += b"%x\r\n" % len(data)
                 tail = b"\r\n"
@@ -366,35 +372,39 @@ class Http1Connection(Connection):
         if end:
             self._finish()
 
-    def _send_head(self, whole: int | None) -> ResponseHead:
-        status, headers = self.pending or (500, ())
-        request = self.request
-        assert request is not None, "a stream is open"
-        keep = self.context.config.keep_alive_max_requests
-        persistent = (
-            self.persistent
-            and not self.context.draining
-            and self.context.config.keep_alive > 0
-            and (not keep or self.id < keep)
-            # An answer that ends before its request does is the last one (RFC9112§9.6), so is
-            # the refusal of an upgrade: the client may have begun to speak the other protocol.
-            and (self.body is None or whole is None)
-            and request.protocol is None
+    def respond(self, id: int, status: int, headers: Fields, data: bytes) -> None:
+        if id not in self.streams:
+            return
+        # An answer that ends before its request does is the last one (RFC9112§9.6).
+        persistent = self.persistent and self.body is None and not self.context.draining
+        head, data, self.persistent = self.responses.whole(
+            self.request, status, headers, data, persistent
         )
-        response = self.responses.make(request, status, headers, whole, persistent)
-        self.persistent = response.persistent
-        self.pending = None
-        self.response = response
-        return response
+        if len(data) <= JOINED:
+            self.wire.write(head + data)
+        else:
+            self.wire.writelines([head, data])
+        self._finish()
 
-    def _bounded(self, response: ResponseHead, data: bytes, end: bool) -> bytes:
+    def _begin_response(
+        self, pending: tuple[int, Fields], size: int | None
+    ) -> tuple[bytes, Framing]:
+        status, headers = pending
+        persistent = self.persistent and not self.context.draining
+        head, framing = self.responses.begin(self.request, status, headers, size, persistent)
+        self.persistent = framing.persistent
+        self.pending = None
+        self.framing = framing
+        return head, framing
+
+    def _bounded(self, framing: Framing, remaining: int, data: bytes, end: bool) -> bytes:
         """Holds the application to the Content-Length that it declared (RFC9110§8.6)."""
-        left = (response.remaining or 0) - len(data)
+        left = remaining - len(data)
         if left < 0:
-            log.error("the application sent more than its Content-Length; the rest is cut off")
+            log.error(TOO_LONG)
             data = data[:left]
             left = 0
-        response.remaining = left
+        framing.remaining = left
         if end and left:
             raise ApplicationError(f"{left} octets of the declared Content-Length are missing")
         return data
@@ -407,9 +417,10 @@ class Http1Connection(Connection):
 
     def _switch(self, id: int, headers: Fields) -> None:
         """Answers 101: from here on the connection speaks the stream's protocol."""
-        request = self.request
-        assert request is not None and request.protocol, "the request asked for an upgrade"
-        self.wire.write(self.responses.switching(request.protocol, headers))
+        protocol = self.request.protocol
+        if protocol is None:
+            raise ApplicationError("101 for a request that asked for no upgrade")
+        self.wire.write(self.responses.switching(protocol, headers))
         self.phase = TUNNEL
         self.unread = 0
         held, self.held = self.held, b""
@@ -421,14 +432,11 @@ class Http1Connection(Connection):
     def send_trailers(self, id: int, headers: Fields) -> None:
         if id not in self.streams:
             return
-        if self.response is None:
+        if self.framing is None:
             self.send_data(id, b"")
-        response = self.response
-        request = self.request
-        if response is None or request is None:
-            return
-        section = self.responses.section(headers) if request.accepts_trailers else b"\r\n"
-        if response.chunked:
+        if self.framing is not None and self.framing.chunked:
+            accepted = self.request.accepts_trailers  # RFC9110§6.5.1
+            section = self.responses.section(headers) if accepted else b"\r\n"
             self.wire.write(b"0\r\n" + section)
             self._finish()
         else:
@@ -459,15 +467,15 @@ class Http1Connection(Connection):
         if id not in self.streams:
             return
         self.send_data(id, b"")
-        response = self.response
-        if response is None or response.silent:
+        framing = self.framing
+        if framing is None or framing.silent:
             return
-        if (response.remaining or 0) < count:
+        if framing.remaining is None or framing.remaining < count:
             await self.copy_file(id, file, offset, count)
             return
         self._await_peer()
         if await self.wire.sendfile(file, offset, count):
-            response.remaining = (response.remaining or 0) - count
+            framing.remaining -= count
             self._arm()
         else:
             await self.copy_file(id, file, offset, count)
@@ -487,7 +495,8 @@ class Http1Connection(Connection):
     def _finish(self) -> None:
         """The response is complete."""
         del self.streams[self.id]
-        self.response = None
+        if self.framing is not None:
+            self.framing = None
         if not self.persistent:
             self._close()
         elif self.phase == BUSY:
@@ -495,25 +504,20 @@ class Http1Connection(Connection):
         else:
             # The rest of a body that nobody reads: a little is cheaper to take than to close.
             self.budget = LINGER
-            self.deadline = self.context.now + LINGER_TIMEOUT
             self._resume()
+            self.deadline = self.context.now + LINGER_TIMEOUT
 
     def _next(self) -> None:
         """Ready for the next request, which may be here already."""
         self.phase = HEAD
-        self.collecting = False
-        self.empty_lines = 0
         if self.wire.full:
             self._await_peer()
         else:
-            self.deadline = self.context.now + (self.context.config.keep_alive)
+            self.deadline = self.context.now + self.context.config.keep_alive
         if self.held:
             data, self.held = self.held, b""
             self._resume()
-            if self.reading:
-                self.held = data
-            else:
-                self._read(data)
+            self._read(data)
 
     def _arm(self) -> None:
         """Sets the deadline of what is to come from the peer: the next part of a body."""
@@ -554,12 +558,12 @@ class Http1Connection(Connection):
             "client=%s status=%d refused: %s", self.endpoints.client, refusal.status, refusal.reason
         )
         stream = self.streams.pop(self.id, None)
-        answered = self.response is not None
+        answered = self.framing is not None
         if stream:
             stream.feed_reset()
         else:
             self.context.refused(self.endpoints, refusal.status)
-        self.pending = self.response = None
+        self.pending = self.framing = None
         if answered:
             self._abort()
         else:

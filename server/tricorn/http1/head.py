@@ -113,6 +113,7 @@ class Heads:
             persistent,
         )
         if familiar and end + 4 == len(data) <= REMEMBERED_HEAD and not length:
+            request.remembered = True
             self.whole.keep(data, request)
         return request
 

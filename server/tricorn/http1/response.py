@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+import logging
 from http import HTTPStatus
 
-from tricorn.connection import ApplicationError, Fields, Request
+from tricorn.connection import ApplicationError, Field, Fields, Request
 from tricorn.fields import REMEMBERED_LENGTH, Defaults, Memory, content_length, response_field
 
 # RFC9112§4: the reason phrase is ours; no text of the application's gets into the status line.
@@ -13,46 +13,41 @@ STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
-CLOSE = b"connection: close\r\n"
-KEEP_ALIVE = b"connection: keep-alive\r\n"
-CHUNKED = b"transfer-encoding: chunked\r\n"
+CLOSE_LINE = b"connection: close\r\n"
 BODILESS = frozenset((204, 304))
+REMEMBERED_HEADS = 256
+
+log = logging.getLogger(__name__)
 
 
-class Meaning(Enum):
-    """What a field of the application's means to the connection."""
-
-    LENGTH = 1
-    CLOSE = 2
-    DATE = 3
-    SERVER = 4
-    OURS = 5  # RFC9112§6.1: how the content is delimited is for the connection to say
-
+# What a field of the application's means to the connection: bits, looked at for every response.
+ORDINARY, LENGTH, CLOSE, DATE, SERVER = 0, 1, 2, 4, 8
+NO_LENGTH = -1
 
 MEANINGS = {
-    b"content-length": Meaning.LENGTH,
-    b"connection": Meaning.OURS,
-    b"keep-alive": Meaning.OURS,
-    b"transfer-encoding": Meaning.OURS,
-    b"upgrade": Meaning.OURS,
-    b"date": Meaning.DATE,
-    b"server": Meaning.SERVER,
+    b"content-length": LENGTH,
+    b"date": DATE,
+    b"server": SERVER,
 }
+# RFC9112§6.1, §9.3, RFC9110§7.8: these are the connection's to say, so the application's are left
+# out; only its wish to close is heard.
+OURS = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
+TOO_LONG = "the application sent more than its Content-Length; the rest is cut off"
 
 
-class ResponseHead:
-    """A response head, and what it says about the content that follows."""
+class Framing:
+    """How the content of a response that is sent in parts is delimited."""
 
-    __slots__ = ("chunked", "data", "persistent", "remaining", "silent")
+    __slots__ = ("chunked", "persistent", "remaining", "silent")
 
     def __init__(
-        self, data: bytes, remaining: int | None, *, chunked: bool, persistent: bool, silent: bool
+        self, remaining: int | None, *, chunked: bool, persistent: bool, silent: bool
     ) -> None:
-        self.data = data
         self.remaining = remaining
         """Octets of content that a declared Content-Length still asks for."""
         self.chunked = chunked
         self.persistent = persistent
+        """The connection may carry another request."""
         self.silent = silent
         """There is no content, whatever the application sends (RFC9110§6.4.1)."""
 
@@ -60,95 +55,150 @@ class ResponseHead:
 class ResponseHeads:
     """Makes response heads; remembers their lines, for all connections of a worker."""
 
-    __slots__ = ("defaults", "lines", "special")
+    __slots__ = ("defaults", "heads", "lines", "special")
 
     def __init__(self, defaults: Defaults) -> None:
         self.defaults = defaults
         self.lines: Memory[tuple[bytes, bytes], bytes] = Memory()
-        self.special: Memory[tuple[bytes, bytes], tuple[Meaning, bytes, int]] = Memory()
+        self.special: Memory[tuple[bytes, bytes], tuple[int, bytes, int]] = Memory()
+        """Meaning, line and number of the fields that mean something to the connection."""
+        self.heads: Memory[tuple[int, tuple[Field, ...]], tuple[bytes, int, bool]] = Memory(
+            REMEMBERED_HEADS
+        )
 
-    def make(
-        self, request: Request, status: int, headers: Fields, whole: int | None, persistent: bool
-    ) -> ResponseHead:
-        """The head of a response whose content has `whole` octets, None if that is not known.
+    def whole(
+        self, request: Request, status: int, headers: Fields, data: bytes, persistent: bool
+    ) -> tuple[bytes, bytes, bool]:
+        """Head and content of a response, and whether the connection goes on after it.
 
         Raises ApplicationError for fields that cannot be sent, or a length that is not true.
         """
-        known = self.lines.young
-        length: int | None = None
-        date = server = False
-        head = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
-            line = known.get((name, value))
-            if line is None:
-                meaning, line, number = self._unknown(name, value)
-                if meaning is Meaning.LENGTH:
-                    if length is not None:
-                        raise ApplicationError("more than one Content-Length")
-                    length = number
-                elif meaning is Meaning.CLOSE:
-                    persistent = False
-                elif meaning is Meaning.DATE:
-                    date = True
-                elif meaning is Meaning.SERVER:
-                    server = True
-            head.append(line)
+        fields = tuple(headers)
+        try:
+            known = self.heads.young.get((status, fields))
+        except TypeError:  # lists instead of tuples
+            fields = tuple((name, value) for name, value in fields)
+            known = self.heads.young.get((status, fields))
+        head, length, plain = known or self._head(status, fields)
+        if plain and persistent and request.method != "HEAD" and request.version == "1.1":
+            if length == len(data):
+                return head + self.defaults.ending, data, True
+            if length == NO_LENGTH:
+                head += b"content-length: %d\r\n" % len(data)
+                return head + self.defaults.ending, data, True
 
+        head, framing = self.begin(request, status, fields, len(data), persistent)
+        if framing.silent:
+            data = b""
+        elif framing.remaining is not None and framing.remaining < len(data):
+            log.error(TOO_LONG)
+            data = data[: framing.remaining]
+        return head, data, framing.persistent
+
+    def _head(self, status: int, fields: tuple[Field, ...]) -> tuple[bytes, int, bool]:
+        """Lines and Content-Length of a head, and whether it asks for nothing in particular.
+
+        It is remembered whole only if all its lines were known: others are rarely the same twice.
+        """
+        if known := self.heads.recall((status, fields)):
+            return known
+        lines, length, said, familiar = self._lines(status, fields)
+        plain = not said and status not in BODILESS
+        result = b"".join(lines), length, plain
+        if familiar and plain:
+            self.heads.keep((status, fields), result)
+        return result
+
+    def begin(
+        self, request: Request, status: int, headers: Fields, size: int | None, persistent: bool
+    ) -> tuple[bytes, Framing]:
+        """A response head; `size` is that of the content, None where it is not known yet.
+
+        Raises ApplicationError for fields that cannot be sent, or a length that is not true.
+        """
+        lines, length, said, _ = self._lines(status, headers)
+        persistent = persistent and not said & CLOSE
         chunked = False
         silent = request.method == "HEAD" or status in BODILESS
         if silent:
-            if status == 204 and length is not None:  # RFC9110§8.6: no Content-Length in a 204
-                head = [line for line in head if not line.startswith(b"content-length:")]
-            length = None
-        elif length is not None:
-            if whole is not None and whole < length:
-                raise ApplicationError(f"Content-Length is {length}, the content has {whole}")
-        elif whole is not None:
-            head.append(b"content-length: %d\r\n" % whole)
-            length = whole
+            if status == 204:  # RFC9110§8.6: no Content-Length in a 204
+                lines = [line for line in lines if not line.startswith(b"content-length:")]
+            length = NO_LENGTH
+        elif length != NO_LENGTH:
+            if size is not None and size < length:
+                raise ApplicationError(f"Content-Length is {length}, the content has {size}")
+        elif size is not None:
+            lines.append(b"content-length: %d\r\n" % size)
+            length = size
         elif request.version == "1.1":
-            head.append(CHUNKED)
+            lines.append(b"transfer-encoding: chunked\r\n")
             chunked = True
         else:
             persistent = False  # RFC9112§6.3: the end of the connection ends the content
         if not persistent:
-            head.append(CLOSE)
+            lines.append(CLOSE_LINE)
         elif request.version == "1.0":
-            head.append(KEEP_ALIVE)
+            lines.append(b"connection: keep-alive\r\n")
         defaults = self.defaults
-        head.append(
-            defaults.beside(date=date, server=server) if date or server else defaults.lines
-        )
-        head.append(b"\r\n")
-        return ResponseHead(
-            b"".join(head), length, chunked=chunked, persistent=persistent, silent=silent
+        if said & (DATE | SERVER):
+            lines.append(defaults.beside(date=bool(said & DATE), server=bool(said & SERVER)))
+            lines.append(b"\r\n")
+        else:
+            lines.append(defaults.ending)
+        remaining = None if length == NO_LENGTH else length
+        return b"".join(lines), Framing(
+            remaining, chunked=chunked, persistent=persistent, silent=silent
         )
 
-    def _unknown(self, name: bytes, value: bytes) -> tuple[Meaning | None, bytes, int]:
-        """What a field that is not among the young lines means, its line, and its number."""
+    def _lines(self, status: int, headers: Fields) -> tuple[list[bytes], int, int, bool]:
+        """The application's part of a head, its Content-Length, and what else its fields say.
+
+        Last, whether all of its fields were known.
+        """
+        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        length = NO_LENGTH
+        said = 0
+        familiar = True
+        known = self.lines.young
+        special = self.special.young
+        for name, value in headers:
+            if (line := known.get((name, value))) is None:
+                if (entry := special.get((name, value))) is None:
+                    entry = self._unknown(name, value)
+                    familiar = False
+                meaning, line, number = entry
+                if meaning == LENGTH:
+                    if length != NO_LENGTH:
+                        raise ApplicationError("more than one Content-Length")
+                    length = number
+                else:
+                    said |= meaning
+            lines.append(line)
+        return lines, length, said, familiar
+
+    def _unknown(self, name: bytes, value: bytes) -> tuple[int, bytes, int]:
+        """Meaning, line and number of a field that is not remembered as young."""
         key = (name, value)
-        if entry := self.special.young.get(key) or self.special.recall(key):
+        if entry := self.special.recall(key):
             return entry
-        if line := self.lines.recall(key):
-            return None, line, 0
+        if known := self.lines.recall(key):
+            return ORDINARY, known, 0
         lower, stripped = response_field(name, value)
         line = b"%b: %b\r\n" % (lower, stripped)
-        meaning = MEANINGS.get(lower)
-        if meaning is None:
-            if len(line) < REMEMBERED_LENGTH:
-                self.lines.keep(key, line)
-            return None, line, 0
+        meaning = MEANINGS.get(lower, ORDINARY)
         number = 0
-        if meaning is Meaning.LENGTH:
+        if lower in OURS:
+            meaning = CLOSE if lower == b"connection" and b"close" in stripped.lower() else ORDINARY
+            line = b""
+        elif meaning == LENGTH:
             if (length := content_length(stripped)) is None:
                 raise ApplicationError(f"Content-Length is not a number: {value!r}")
             number = length
-        elif meaning is Meaning.OURS:
-            line = b""
-            if lower == b"connection" and b"close" in stripped.lower():
-                meaning = Meaning.CLOSE
-        if len(value) < REMEMBERED_LENGTH:
-            self.special.keep(key, (meaning, line, number))
+        if len(name) + len(value) < REMEMBERED_LENGTH:
+            if meaning == ORDINARY:
+                self.lines.keep(key, line)
+            else:
+                self.special.keep(key, (meaning, line, number))
         return meaning, line, number
 
     def informational(self, status: int, headers: Fields) -> bytes:
@@ -160,7 +210,7 @@ class ResponseHeads:
         lines = []
         for name, value in headers:
             lower, stripped = response_field(name, value)
-            if lower not in MEANINGS:
+            if lower not in MEANINGS and lower not in OURS:
                 lines.append(b"%b: %b\r\n" % (lower, stripped))
         lines.append(b"\r\n")
         return b"".join(lines)
@@ -175,5 +225,5 @@ class ResponseHeads:
         line = STATUS_LINES[status]
         text = line[len(b"HTTP/1.1 ") : -2] + b"\n"
         length = b"content-length: %d\r\n" % len(text)
-        head = line + b"content-type: text/plain\r\n" + length + CLOSE + self.defaults.lines
-        return head + b"\r\n" + (text if content else b"")
+        head = line + b"content-type: text/plain\r\n" + length + CLOSE_LINE + self.defaults.ending
+        return head + (text if content else b"")
