@@ -8,9 +8,6 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from tricorn_supervisor.listeners import Bind, ListenError
-from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
-
 from tricorn import __version__, manual, options, worker
 from tricorn.config import AUTO, Config, ConfigError
 from tricorn.net import tls
@@ -18,6 +15,8 @@ from tricorn.observe import errorlog
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 from tricorn.processors import processors
+from tricorn_supervisor.listeners import Bind, ListenError
+from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
 
 PROTOCOLS = ("HTTP/1.1",)
 USAGE = 2

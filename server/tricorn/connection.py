@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Field = tuple[bytes, bytes]
 Fields = Iterable[Sequence[bytes]]
-Scope = MutableMapping[str, Any]
+Scope = dict[str, Any]
 Message = MutableMapping[str, Any]
 Application = Callable[
     [Scope, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
@@ -123,7 +123,6 @@ class Context:
     running: set[Stream] = field(default_factory=set)
     """Streams whose application has not returned yet."""
 
-
     def refused(self, endpoints: Endpoints, status: int) -> None:
         """Counts, and logs, a request that no application has seen."""
         self.stats.responses[status // 100] += 1
@@ -138,6 +137,7 @@ class Wire(Protocol):
     """True while more is buffered towards the peer than should be: `drain` would wait."""
 
     write: Callable[[bytes], object]
+    """Takes octets; ignores them once the connection is lost."""
 
     def writelines(self, parts: list[bytes]) -> None: ...
 
@@ -221,11 +221,24 @@ class Connection(ABC):
     def start(self, stream: Stream) -> None:
         """Starts the stream's task, when what has already arrived has been fed to it."""
         context = self.context
-        stream.task = task = create_task(
+        stream.task = asyncio.Task(
             stream.run(), loop=context.loop, context=context.variables.copy()
         )
-        if not task.done():
-            context.running.add(stream)
+        context.running.add(stream)
+
+    if sys.version_info >= (3, 12):
+
+        def start(self, stream: Stream) -> None:
+            # An application that answers without waiting never goes through the loop's queue.
+            context = self.context
+            stream.task = task = asyncio.Task(
+                stream.run(),
+                loop=context.loop,
+                context=context.variables.copy(),
+                eager_start=True,
+            )
+            if not task.done():
+                context.running.add(stream)
 
     def eof(self, *, listening: bool = False) -> None:
         """The peer sends no more: every open stream hears of it, once."""
@@ -311,12 +324,3 @@ class Connection(ABC):
             self.send_data(id, part)
             if not self.room(id):
                 await self.writable(id)
-
-
-create_task: Callable[..., asyncio.Task[None]] = asyncio.Task
-"""Task(coroutine, loop=, context=), started at once where Python can do that (3.12).
-
-An application that answers without waiting then never goes through the loop's queue.
-"""
-if hasattr(asyncio, "eager_task_factory"):
-    create_task = partial(asyncio.Task, eager_start=True)

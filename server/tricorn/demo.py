@@ -39,7 +39,8 @@ PAGE = """<!doctype html>
 <h1>Tricorn serves this page</h1>
 <table>{rows}</table>
 <h2>Streaming</h2>
-<p><button id="stream">Read {parts} parts</button> from <code>/stream</code></p><pre id="streamed"></pre>
+<p><button id="stream">Read {parts} parts</button> from <code>/stream</code></p>
+<pre id="streamed"></pre>
 <h2>Upload</h2>
 <p><input type="file" id="file"> to <code>/upload</code></p><pre id="uploaded"></pre>
 <h2>Server-sent events</h2>

@@ -66,11 +66,12 @@ class Memory(Generic[K, V]):
         return value
 
     def keep(self, key: K, value: V) -> None:
-        if len(self.young) >= self.limit:
-            self.old = self.young.copy()
+        young = self.young
+        if len(young) >= self.limit:
+            self.old = young.copy()
             # Emptied in place: a loop that is reading `young` goes on with the same dictionary.
-            self.young.clear()
-        self.young[key] = value
+            young.clear()
+        young[key] = value
 
 
 class Defaults:

@@ -19,7 +19,7 @@ def processors(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
         allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         allowed = os.cpu_count() or 1
-    return max(1, min(allowed, math.ceil(quota(cgroups, membership))))
+    return max(1, math.ceil(min(allowed, quota(cgroups, membership))))
 
 
 def quota(cgroups: Path, membership: Path) -> float:

@@ -7,13 +7,9 @@ import faulthandler
 import logging
 import signal
 import ssl
-import sys
 import time
 from collections.abc import Coroutine
 from typing import Any
-
-from tricorn_supervisor.channel import ChildEnd
-from tricorn_supervisor.scoreboard import Field
 
 from tricorn.asgi.exchange import Exchange
 from tricorn.asgi.lifespan import Lifespan, LifespanFailed
@@ -29,6 +25,8 @@ from tricorn.net.tcp import sweep
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 from tricorn.observe.stats import Stats
+from tricorn_supervisor.channel import ChildEnd
+from tricorn_supervisor.scoreboard import Field
 
 APPLICATION_FAILED = 3
 """Exit status, as Uvicorn's and Gunicorn's: there is no point in starting it again."""
@@ -128,9 +126,7 @@ class Worker:
             return Http1Connection(context, wire, endpoints, heads, responses)
 
         listeners = [(each.socket, each.bind.secure) for each in child.listeners]
-        self.acceptor = Acceptor(
-            self.context, speak, listeners, encryption, child.board, child.row
-        )
+        self.acceptor = Acceptor(self.context, speak, listeners, encryption, child.board, child.row)
         self.stop = asyncio.Event()
         """No new work: finish what there is."""
         self.now = asyncio.Event()

@@ -181,7 +181,7 @@ class Exchange(Stream):
         return message
 
     async def send(self, message: Message) -> None:
-        """Raises Gone, an OSError, once the client is gone; ApplicationError for a wrong message."""
+        """Raises Gone, an OSError, once the client is gone; ApplicationError for a bad message."""
         kind = message["type"]
         if self.peer == GONE:
             raise Gone("the client has gone")

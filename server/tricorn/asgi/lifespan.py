@@ -8,7 +8,7 @@ import logging
 import traceback
 from typing import Any
 
-from tricorn.connection import Application, Message, create_task
+from tricorn.connection import Application, Message
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,8 @@ class Lifespan:
         """Returns when the application is ready; raises LifespanFailed. 0 s waits for ever."""
         if not self.supported:
             return
-        self._task = create_task(
-            self._run(), loop=asyncio.get_running_loop(), context=self.variables
-        )
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run(), context=self.variables)
         self._inbox.put_nowait({"type": "lifespan.startup"})
         message = await self._answer(timeout)
         if message is None:
@@ -77,7 +76,7 @@ class Lifespan:
                 )
 
     async def shutdown(self, timeout: float) -> None:
-        """Lets the application clean up; what goes wrong is logged, as nothing else can be done."""
+        """Lets the application clean up; all that can be done about a failure is to log it."""
         if not self.supported or self._task is None:
             return
         if self._task.done():
@@ -120,8 +119,6 @@ class Lifespan:
             await self.application(scope, receive, send)
         except (Exception, SystemExit) as error:
             # Who has read the startup message knows lifespan, and has failed.
-            self._outbox.put_nowait(
-                {"type": "raised", "error": error, "unsupported": not received}
-            )
+            self._outbox.put_nowait({"type": "raised", "error": error, "unsupported": not received})
         else:
             self._outbox.put_nowait({"type": "returned"})

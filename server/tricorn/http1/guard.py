@@ -174,7 +174,7 @@ def _check_upgrade(
     for protocol in _tokens(fields, b"upgrade"):
         if (name := protocol.decode("latin-1")) in upgrades:
             if method != b"GET" or length != 0:
-                # What follows the head would be the body to one reader, the new protocol to another.
+                # One reader would take what follows for the body, another for the new protocol.
                 raise Refused(400, "an upgrade with a body")
             return name
     return None

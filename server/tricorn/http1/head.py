@@ -31,8 +31,15 @@ METHODS = {
 }
 """CONNECT and TRACE, and what nobody has heard of, are not ordinary."""
 
-ELSEWHERE = frozenset((b"transfer-encoding", b"upgrade", b"expect", b"te", b"http2-settings"))
-"""Fields that change what a message means; heads with them are not ordinary."""
+SPECIAL = frozenset(
+    b"host content-length connection transfer-encoding upgrade expect te http2-settings".split()
+)
+"""Fields that say how to frame or route; from the fourth on, a head with them is not ordinary."""
+VOLATILE = frozenset(
+    b"x-request-id x-correlation-id x-amzn-trace-id x-cloud-trace-context traceparent "
+    b"cf-ray".split()
+)
+"""Fields that are made for one request: not worth remembering."""
 
 REMEMBERED_HEADS = 256
 REMEMBERED_HEAD = 1024
@@ -67,13 +74,14 @@ class Heads:
         The empty line that ends the head starts at `end`.
         """
         lines = data[:end].split(b"\r\n")
-        match = request_line(lines[0])
-        if match is None or len(lines) > self.limits.fields + 1:
+        first = lines.pop(0)
+        match = request_line(first)
+        limits = self.limits
+        if match is None or len(lines) > limits.fields or len(first) > limits.line:
             return None
-        method, target = match.groups()
-        if method not in METHODS or len(lines[0]) > self.limits.line:
+        name, target = match.groups()
+        if (method := METHODS.get(name)) is None:
             return None
-        del lines[0]
 
         known = self.lines.young
         special = self.special.young
@@ -88,26 +96,31 @@ class Heads:
                         return None
                     familiar = False
                 name, value = field
-                if name == b"host":
-                    if authority is not None:
+                if name in SPECIAL:
+                    if name == b"host" and authority is None:
+                        authority = value
+                    elif name == b"content-length" and length is None:
+                        length = int(value)
+                    elif name == b"connection":
+                        persistent = persistent and value.lower() != b"close"
+                    else:
                         return None
-                    authority = value
-                elif name == b"content-length":
-                    if length is not None:
-                        return None
-                    length = int(value)
-                elif name == b"connection":
-                    persistent = persistent and value.lower() == b"keep-alive"
             headers.append(field)
 
-        if authority is None or (self.limits.body and length and length > self.limits.body):
+        if authority is None or (length and 0 < limits.body < length):
             return None
+        if b"%" in target or b"?" in target:
+            path, raw_path, query = split_target(target)
+        else:
+            path, raw_path, query = target.decode("ascii"), target, b""
         request = Request(
             "1.1",
-            METHODS[method],
+            method,
             target,
             authority,
-            *split_target(target),
+            path,
+            raw_path,
+            query,
             tuple(headers),
             length or 0,
             persistent,
@@ -124,27 +137,34 @@ class Heads:
         match = field_line(line)
         if match is None or len(line) > self.limits.line:
             return None
-        name = match[1].lower()
-        value = match[2].rstrip(b" \t")
+        name, value = match.groups()
+        name = name.lower()
+        field = (name, value.rstrip(b" \t"))
+        if name in SPECIAL:
+            return self._special(line, field)
+        if len(line) < REMEMBERED_LENGTH and name not in VOLATILE:
+            self.lines.keep(line, field)
+        return field
+
+    def _special(self, line: bytes, field: Field) -> Field | None:
+        name, value = field
         memory = self.special
-        if name in ELSEWHERE:
-            return None
-        if name == b"content-length":
-            if content_length(value) is None:
-                return None
-        elif name == b"host":
+        if name == b"host":
             if not valid_authority(value):
+                return None
+        elif name == b"content-length":
+            if content_length(value) is None:
                 return None
         elif name == b"connection":
             if (option := value.lower()) == b"keep-alive":
-                memory = self.lines  # HTTP/1.1 does so anyway: it changes nothing
+                memory = self.lines  # HTTP/1.1 does so anyway: it means nothing
             elif option != b"close":
                 return None
         else:
-            memory = self.lines
+            return None
         if len(line) < REMEMBERED_LENGTH:
-            memory.keep(line, (name, value))
-        return name, value
+            memory.keep(line, field)
+        return field
 
 
 def split_target(target: bytes) -> tuple[str, bytes, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from tricorn.connection import ApplicationError, Field, Fields, Request
 from tricorn.fields import REMEMBERED_LENGTH, Defaults, Memory, content_length, response_field
@@ -73,7 +74,7 @@ class ResponseHeads:
 
         Raises ApplicationError for fields that cannot be sent, or a length that is not true.
         """
-        fields = tuple(headers)
+        fields: tuple[Any, ...] = tuple(headers)
         try:
             known = self.heads.young.get((status, fields))
         except TypeError:  # lists instead of tuples

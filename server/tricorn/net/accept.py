@@ -14,14 +14,13 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from heapq import nsmallest
 
-from tricorn_supervisor.scoreboard import Field, Row, Scoreboard
-
 from tricorn.connection import Context
 from tricorn.net.tcp import Speak, TcpWire
+from tricorn_supervisor.scoreboard import Field, Row, Scoreboard
 
 BURST = 16
 """Connections that are accepted at one wake-up; the rest is for the siblings."""
@@ -100,9 +99,7 @@ class Acceptor:
             return
         self._accepting = True
         for listener, secure in self._listeners:
-            self.context.loop.add_reader(
-                listener.fileno(), partial(self._ready, listener, secure)
-            )
+            self.context.loop.add_reader(listener.fileno(), partial(self._ready, listener, secure))
 
     def pause(self, seconds: float | None = None) -> None:
         """Leaves new clients in the queue, for `seconds` or until a connection closes."""
@@ -207,7 +204,7 @@ class Acceptor:
             self.open()
 
     def shed(self) -> None:
-        """Closes what has been idle longest when the limit is near, to make room for new clients."""
+        """Closes what has been idle longest when the limit is near: new clients come first."""
         excess = self.held - int(self.limit * RESUME)
         if excess <= 0:
             return

@@ -50,6 +50,7 @@ class TcpWire(asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
+    data_received: Callable[[bytes], None]  # type: ignore[assignment]  # a method there
 
     def __init__(
         self, context: Context, speak: Speak, closed: Callable[[], None], *, secure: bool
@@ -63,7 +64,7 @@ class TcpWire(asyncio.Protocol):
         self._file_left = 0
         self.full = False
         self.write: Callable[[bytes], object] = ignore
-        self.data_received: Callable[[bytes], None] = ignore
+        self.data_received = ignore
 
     # Called by the transport
 
@@ -134,9 +135,7 @@ class TcpWire(asyncio.Protocol):
         self.write = ignore
         with contextlib.suppress(OSError):
             # Without it a response delimited by the end of the connection would seem complete.
-            self._socket().setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
+            self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def shutdown(self) -> None:

@@ -123,7 +123,10 @@ def _load_certificate(context: ssl.SSLContext, config: Config) -> None:
         key = config.keyfile or config.certfile
         if error.reason == "KEY_VALUES_MISMATCH":
             sentence = f"--keyfile {key} is not the key of --certfile {config.certfile}"
-        elif "PASSWORD" in (error.reason or "") or error.reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ"):
+        elif "PASSWORD" in (error.reason or "") or error.reason in (
+            "BAD_DECRYPT",
+            "BAD_PASSWORD_READ",
+        ):
             sentence = f"--keyfile {key} is encrypted, and --keyfile-password does not open it"
         else:
             sentence = (

@@ -1,0 +1,1 @@
+"""How much processor time a request costs, beside other servers in the same run."""

@@ -1,0 +1,100 @@
+"""`python -m tests.bench h1 h1-browser …`: ours and the peers in turn, and the ratios.
+
+One core for the server and one for the client. The figure to compare is processor time per
+request of the server's process tree, round by round: it bears a noisy machine, requests per second
+do not. Needs wrk and taskset, and the packages of tests/bench/requirements.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.cases import CASES, Case
+from tests.bench.servers import CLIENT_CORE, SERVERS, Server, processor_seconds, running
+
+
+self_signed = None
+OURS = "tricorn"
+WARM_UP = 1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One server in one round of one case."""
+
+    requests_per_second: float
+    microseconds: float
+    """Of processor time, per request."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("cases", nargs="*", choices=[*CASES, []], default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--servers", default=",".join(SERVERS))
+    arguments = parser.parse_args()
+    servers = [SERVERS[name] for name in arguments.servers.split(",")]
+    print(f"Python {sys.version.split()[0]}, {arguments.rounds} rounds of {arguments.seconds} s")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.cases:
+            compare(CASES[name], servers, arguments.rounds, arguments.seconds, Path(folder))
+
+
+def compare(case: Case, servers: list[Server], rounds: int, seconds: int, folder: Path) -> None:
+    """Prints the table of one case."""
+    print(f"\n{case.name} ({case.connections} connections)")
+    figures: dict[str, list[Figure]] = {server.name: [] for server in servers}
+    for number in range(rounds):
+        # In another order each round, so that a machine that slows down is nobody's luck.
+        for server in servers[number % len(servers) :] + servers[: number % len(servers)]:
+            figures[server.name].append(measure(case, server, seconds, folder))
+    ours = figures.get(OURS, [])
+    for name, rows in figures.items():
+        microseconds = statistics.median(row.microseconds for row in rows)
+        speed = statistics.median(row.requests_per_second for row in rows)
+        line = f"  {name:<10} {speed:>9,.0f} requests/s {microseconds:>8.2f} µs CPU/request"
+        if ours and name != OURS:
+            ratios = [a.microseconds / b.microseconds for a, b in zip(ours, rows, strict=True)]
+            each = " ".join(f"{ratio:.2f}" for ratio in ratios)
+            line += f"   ours/theirs {statistics.median(ratios):.2f} ({each})"
+        print(line, flush=True)
+
+
+def measure(case: Case, server: Server, seconds: int, folder: Path) -> Figure:
+    certificate, key = self_signed(folder) if case.tls else (None, None)
+    script = folder / f"{case.name}.lua"
+    script.write_text(case.script)
+    with running(server, certificate, key) as (pid, port):
+        scheme = "https" if case.tls else "http"
+        url = f"{scheme}://127.0.0.1:{port}{case.path}"
+        wrk(url, case, script, WARM_UP)
+        before = processor_seconds(pid)
+        count, elapsed = wrk(url, case, script, seconds)
+        spent = processor_seconds(pid) - before
+    return Figure(count / elapsed, spent / count * 1e6)
+
+
+def wrk(url: str, case: Case, script: Path, seconds: int) -> tuple[int, float]:
+    """The number of answers, and the seconds that they took."""
+    command = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{case.connections}"]
+    command += [f"-d{seconds}", "-s", str(script), url]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in output:
+        raise RuntimeError(f"{url} did not answer 200:\n{output}")
+    match = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m),", output)
+    if match is None or match[1] == "0":
+        raise RuntimeError(f"no answers from {url}:\n{output}")
+    unit = {"ms": 0.001, "s": 1.0, "m": 60.0}[match[3]]
+    return int(match[1]), float(match[2]) * unit
+
+
+if __name__ == "__main__":
+    main()

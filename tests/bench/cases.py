@@ -1,0 +1,61 @@
+"""What is asked of the servers: a case is a script for wrk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BROWSER = """
+wrk.headers["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+wrk.headers["Accept"] = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+wrk.headers["Accept-Language"] = "en-GB,en;q=0.7,de;q=0.3"
+wrk.headers["Accept-Encoding"] = "gzip, deflate, br, zstd"
+wrk.headers["Upgrade-Insecure-Requests"] = "1"
+wrk.headers["Sec-Fetch-Dest"] = "document"
+wrk.headers["Sec-Fetch-Mode"] = "navigate"
+wrk.headers["Sec-Fetch-Site"] = "none"
+wrk.headers["Priority"] = "u=0, i"
+"""
+
+# One function call a request: what never repeats is made of one counter.
+VARIED = (
+    BROWSER
+    + """
+local number = 0
+request = function()
+  number = number + 1
+  wrk.headers["Cookie"] = string.format("session=%032x", number)
+  wrk.headers["X-Request-Id"] = string.format("%032x", number * 7)
+  return wrk.format("GET", "/item/" .. number)
+end
+"""
+)
+
+POST = """
+wrk.method = "POST"
+wrk.body = string.rep("x", 4096)
+wrk.headers["Content-Type"] = "application/octet-stream"
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way of asking."""
+
+    name: str
+    path: str = "/"
+    script: str = ""
+    tls: bool = False
+    connections: int = 64
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("h1"),
+        Case("h1-browser", script=BROWSER),
+        Case("h1-varied", script=VARIED),
+        Case("h1-post", path="/post", script=POST),
+        Case("h1-big", path="/big", connections=16),
+        Case("h1-tls", tls=True),
+    )
+}

@@ -1,0 +1,118 @@
+"""The servers of the comparison, and what is known of a running one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TICKS = os.sysconf("SC_CLK_TCK")
+SERVER_CORE, CLIENT_CORE = 0, 1
+START_TIMEOUT = 15.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A command line; {port}, {certificate} and {key} are filled in."""
+
+    name: str
+    command: str
+    tls: str
+
+    def arguments(self, port: int, certificate: Path | None, key: Path | None) -> list[str]:
+        words = (self.command + (" " + self.tls if certificate else "")).split()
+        words = [word.format(port=port, certificate=certificate, key=key) for word in words]
+        return [str(Path(sys.executable).with_name(words[0])), *words[1:]]
+
+
+SERVERS = {
+    server.name: server
+    for server in (
+        Server(
+            "tricorn",
+            "server -w 1 app:app -b 127.0.0.1:{port} --log-level warning",
+            "--certfile {certificate} --keyfile {key}",
+        ),
+        Server(
+            "uvicorn",
+            "uvicorn app:app --port {port} --loop uvloop --http httptools --no-access-log"
+            " --log-level warning",
+            "--ssl-certfile {certificate} --ssl-keyfile {key}",
+        ),
+        Server(
+            "granian",
+            "granian app:app --interface asgi --port {port} --loop uvloop --no-access-log"
+            " --log-level warning",
+            "--ssl-certificate {certificate} --ssl-keyfile {key}",
+        ),
+        Server(
+            "h2corn",
+            "h2corn app:app --port {port} --loop uvloop --no-access-log",
+            "--certfile {certificate} --keyfile {key}",
+        ),
+    )
+}
+
+
+@contextmanager
+def running(
+    server: Server, certificate: Path | None, key: Path | None
+) -> Iterator[tuple[int, int]]:
+    """Starts a server on one core; its process id and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        ["taskset", "-c", str(SERVER_CORE), *server.arguments(port, certificate, key)],
+        cwd=HERE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise RuntimeError(f"{server.name} did not start") from None
+                time.sleep(0.05)
+        yield process.pid, port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time of a process and all of its descendants."""
+    return sum(sum(_times(each)) for each in _tree(pid)) / TICKS
+
+
+def _tree(pid: int) -> list[int]:
+    tree = [pid]
+    for each in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        fields = _stat(each)
+        if fields and int(fields[1]) in tree:
+            tree.append(each)
+    return tree
+
+
+def _times(pid: int) -> tuple[int, int]:
+    fields = _stat(pid)
+    return (int(fields[11]), int(fields[12])) if fields else (0, 0)
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        # The name, in parentheses, may have spaces in it.
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return []
