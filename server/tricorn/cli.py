@@ -56,9 +56,9 @@ def run(argv: Sequence[str]) -> int:
 
 def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
     file = _error_log(loaded.config)
+    plan = _plan(loaded.config, file)
     for sentence in (*loaded.notes, *tls.warnings(loaded.config)):
         log.warning("%s", sentence)
-    plan = _plan(loaded.config, file)
     if not plan.workers:
         return run_alone(plan)
     first = [plan]
@@ -82,12 +82,19 @@ def _plan(config: Config, file: LogFile) -> Plan:
         os.umask(config.umask)
     binds = [Bind(text, encryption is not None, PROTOCOLS) for text in config.bind]
     binds.extend(Bind(text, False, PROTOCOLS) for text in config.insecure_bind)
+    accesslog = _access_log(config)
+
+    def reopen() -> None:
+        file.reopen()
+        if accesslog is not None:
+            accesslog.file.reopen()
+
     return Plan(
         run=partial(
             worker.run,
             config=config,
             encryption=encryption,
-            accesslog=_access_log(config),
+            accesslog=accesslog,
             errorlog=file,
         ),
         application=config.name or config.application,
@@ -101,6 +108,7 @@ def _plan(config: Config, file: LogFile) -> Plan:
         shutdown_timeout=config.shutdown_timeout,
         respawn_backoff_max=config.respawn_backoff_max,
         reload_settle=config.reload_settle,
+        reopen=reopen,
     )
 
 

@@ -148,18 +148,18 @@ class Worker:
 
     async def _live(self) -> int:
         try:
-            await self._unless_stopped(self.lifespan.startup(self.config.startup_timeout))
+            started = await self._unless_stopped(self.lifespan.startup(self.config.startup_timeout))
         except LifespanFailed as failure:
             self.child.failed(failure.sentence, failure.detail)
             return APPLICATION_FAILED
-        if not self.stop.is_set():
+        if started:
             self._tick()
             self.acceptor.open()
             self.child.ready()
             await self.stop.wait()
-        self.child.stopping()
-        await self._drain()
-        await self.lifespan.shutdown(self.config.shutdown_timeout)
+            self.child.stopping()
+            await self._drain()
+            await self.lifespan.shutdown(self.config.shutdown_timeout)
         self._publish()
         return 0
 
@@ -192,17 +192,18 @@ class Worker:
         if self.context.accesslog is not None:
             self.context.accesslog.file.reopen()
 
-    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does the work, but does not wait for it once the worker is to stop at once."""
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Does the work and returns True; False if the worker was told to stop meanwhile."""
         task = self.loop.create_task(work)
-        now = self.loop.create_task(self.now.wait())
-        await asyncio.wait((task, now), return_when=asyncio.FIRST_COMPLETED)
-        now.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait((task,))
-        if not task.cancelled():
+        stop = self.loop.create_task(self.stop.wait())
+        await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            stop.cancel()
             task.result()
+            return True
+        task.cancel()
+        await asyncio.wait((task,))
+        return False
 
     def _tick(self) -> None:
         """Once a second, with the wall clock's seconds so that Date is right."""

@@ -166,8 +166,18 @@ class Master:
             case signal.SIGTTIN | signal.SIGTTOU:
                 self._pool.scale(1 if number == signal.SIGTTIN else -1, now)
                 log.info("%s: workers=%d", number.name, self._pool.workers)
+            case signal.SIGUSR1:
+                self._reopen_logs()
             case _:  # SIGCHLD has done its work by waking us; the rest means nothing yet
                 pass
+
+    def _reopen_logs(self) -> None:
+        # Ours first: what is forked from now on inherits the new files.
+        self._plans[self._serving].reopen()
+        for child in self._pool.children.values():
+            if child.pid:
+                os.kill(child.pid, signal.SIGUSR1)
+        log.info("SIGUSR1: logs reopened")
 
     def _hear(self, slot: int) -> None:
         """What a child has said."""

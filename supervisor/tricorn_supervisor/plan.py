@@ -31,6 +31,7 @@ class Plan:
     shutdown_timeout: float
     respawn_backoff_max: float
     reload_settle: float
+    reopen: Callable[[], None] = lambda: None  # in the master: write to the logs' names again
 
     @property
     def limits(self) -> Limits:

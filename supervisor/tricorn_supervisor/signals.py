@@ -46,7 +46,7 @@ SIGNALS = (
     ),
     Meaning(Signals.SIGTTIN, "one worker more", "ignored"),
     Meaning(Signals.SIGTTOU, "one worker fewer, but one at least", "ignored"),
-    Meaning(Signals.SIGUSR1, "ignored; kept for reopening logs", "ignored"),
+    Meaning(Signals.SIGUSR1, "reopen the logs, and tell every worker to", "reopen the logs"),
     Meaning(
         Signals.SIGUSR2,
         "ignored; kept for handing over to a new master",

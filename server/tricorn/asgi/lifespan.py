@@ -63,9 +63,11 @@ class Lifespan:
                 self.supported = False
             case "raised":
                 error = message["error"]
+                # The first frame is ours.
+                theirs = error.__traceback__ and error.__traceback__.tb_next
                 raise LifespanFailed(
                     f"the application's lifespan startup raised {type(error).__name__}: {error}",
-                    "".join(traceback.format_exception(error)),
+                    "".join(traceback.format_exception(type(error), error, theirs)),
                 )
             case "returned" if self.mode == "auto":
                 self.supported = False
@@ -89,7 +91,7 @@ class Lifespan:
             log.error("the application's lifespan shutdown failed: %s", message.get("message", ""))
         elif message["type"] == "raised":
             log.error("the application's lifespan shutdown raised", exc_info=message["error"])
-        self._task.cancel()
+        self._cancel()
         await asyncio.wait([self._task], timeout=1.0)
 
     async def _answer(self, timeout: float) -> Message | None:
@@ -97,6 +99,14 @@ class Lifespan:
             return await asyncio.wait_for(self._outbox.get(), timeout or None)
         except TimeoutError:
             return None
+        except asyncio.CancelledError:
+            # The worker is to stop before the application has started: nothing to shut down.
+            self._cancel()
+            raise
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     async def _run(self) -> None:
         received = False

@@ -115,18 +115,21 @@ def _load_certificate(context: ssl.SSLContext, config: Config) -> None:
     _readable("--certfile", config.certfile)
     if config.keyfile:
         _readable("--keyfile", config.keyfile)
-    # A callable, because without one OpenSSL would ask at the terminal and wait for ever.
-    password = config.keyfile_password
+    asked = False
+
+    def password() -> str:
+        # Without it OpenSSL would ask at the terminal, and wait for ever.
+        nonlocal asked
+        asked = True
+        return config.keyfile_password
+
     try:
-        context.load_cert_chain(config.certfile, config.keyfile or None, lambda: password)
+        context.load_cert_chain(config.certfile, config.keyfile or None, password)
     except ssl.SSLError as error:
         key = config.keyfile or config.certfile
         if error.reason == "KEY_VALUES_MISMATCH":
             sentence = f"--keyfile {key} is not the key of --certfile {config.certfile}"
-        elif "PASSWORD" in (error.reason or "") or error.reason in (
-            "BAD_DECRYPT",
-            "BAD_PASSWORD_READ",
-        ):
+        elif asked:
             sentence = f"--keyfile {key} is encrypted, and --keyfile-password does not open it"
         else:
             sentence = (
