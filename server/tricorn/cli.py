@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         sys.exit(run(arguments))
-    except (ConfigError, ListenError) as error:
+    except (ConfigError, ListenError, PlanError) as error:
         print(f"server: {error}", file=sys.stderr)
         sys.exit(USAGE)
 

@@ -165,7 +165,7 @@ class Config:
     workers: int = WORKERS.option(
         1,
         "worker processes; auto = one for each processor, 0 = serve in this process, unsupervised",
-        Form(Kind.COUNT, "N|auto", maximum=1024, words=(("auto", AUTO),)),
+        Form(Kind.COUNT, "N|auto", maximum=512, words=(("auto", AUTO),)),
         Names("-w"),
     )
     worker_class: str = WORKERS.option(

@@ -59,6 +59,7 @@ def run(
         worker = Worker(child, config, application, loop, encryption, accesslog, errorlog)
         return loop.run_until_complete(worker.serve())
     finally:
+        loop.run_until_complete(_end_tasks())
         loop.run_until_complete(loop.shutdown_asyncgens())
         asyncio.set_event_loop(None)
         loop.close()
@@ -74,6 +75,15 @@ def new_loop(worker_class: str) -> asyncio.AbstractEventLoop:
         else:
             return uvloop.new_event_loop()
     return asyncio.new_event_loop()
+
+
+async def _end_tasks() -> None:
+    """What the application left running hears that it ends."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=FAREWELL)
 
 
 class Worker:
