@@ -277,6 +277,7 @@ class Http1Connection(Receiving):
             self.wire.close()
         else:
             self.wire.shutdown()
+        self.unsent = self.wire.buffered()
         self.deadline = self.context.now + LINGER_TIMEOUT
 
     def _abort(self) -> None:

@@ -105,7 +105,7 @@ class Receiving(Connection):
 
     def feed(self, data: bytes) -> None:
         phase = self.phase
-        if phase == HEAD and not self.held:
+        if phase == HEAD and not self.collecting:
             request = self.heads.whole.young.get(data)
             if request is None:
                 self._read(data)
@@ -196,9 +196,9 @@ class Receiving(Connection):
                 self.deadline = self.context.now + self.context.config.request_header_timeout
         if data not in (b"", b"\r"):
             first_octet(data)
-        if len(data) > limits.head:
+        if len(data) > limits.head + len(b"\r\n\r"):
             raise Refused(431, f"the request head is longer than {limits.head} octets")
-        if len(data) > limits.line and data.find(b"\r\n") < 0:
+        if len(data) > limits.line + len(b"\r") and data.find(b"\r\n") < 0:
             raise Refused(414, f"the request line is longer than {limits.line} octets")
         if data.count(b"\n") != data.count(b"\r\n"):
             raise Refused(400, "a line ends without CR")  # RFC9112§2.2
@@ -251,8 +251,10 @@ class Receiving(Connection):
             self.deadline = FOREVER
             if stream:
                 stream.feed_end(body.trailers)
-            else:
+            elif self.persistent:
                 self._next()
+            else:
+                self._close()
         elif stream and not self.paused:
             self._arm()
         return data
@@ -289,11 +291,15 @@ class Receiving(Connection):
 
     def late(self, now: float) -> None:
         unsent = self.wire.buffered()
-        if unsent and self.phase != CLOSED and unsent < self.unsent:
-            self._await_peer()
-        elif unsent or self.phase >= TUNNEL:
+        if 0 < unsent < self.unsent:
+            self._await_peer()  # it reads, if slowly
+        elif unsent or self.phase == CLOSED:
             log.debug("client=%s does not read", self.endpoints.client)
             self._abort()
+        elif self.phase == DISCARD:
+            self.phase = CLOSED
+            self._await_peer()
+            self.wire.close()
         elif self.phase == BODY and self.streams:
             self._refuse(Refused(408, "the body came too slowly"))
         elif self.phase == HEAD and self.collecting:
@@ -308,10 +314,13 @@ class Receiving(Connection):
             self._await_peer()
         else:
             self.deadline = self.context.now + self.context.config.keep_alive
+        if self.paused:
+            self._resume()
         if self.held:
             data, self.held = self.held, b""
-            self._resume()
             self._read(data)
+        elif self.ended and not self.reading:
+            self._close()
 
     def _arm(self) -> None:
         """Sets the deadline of what is to come from the peer: the next part of a body."""
