@@ -300,6 +300,9 @@ class Connection(ABC):
     async def writable(self, id: int) -> None:
         """Waits until there is room towards the peer."""
 
+    def relieve(self) -> None:  # noqa: B027
+        """The transport has room again."""
+
     @abstractmethod
     def drain(self) -> None:
         """No new streams; finish the open ones; then close."""

@@ -29,7 +29,7 @@ valid_value = re.compile(VALUE + rb"*+").fullmatch
 field_line = re.compile(rb"(%b++):[ \t]*+(%b*+)" % (TOKEN, VALUE)).fullmatch
 # RFC3986§3.2.2: reg-name or IPv4 address, or an IP-literal; then an optional port (RFC9110§7.2).
 valid_authority = re.compile(
-    rb"(?:[0-9A-Za-z\-._~!$&'()*+,;=%]++|\[[0-9A-Fa-f:.]++\]|\[v[0-9A-Fa-f]++\.[0-9A-Za-z\-._~:]++\])"
+    rb"(?:(?:[0-9A-Za-z\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]++\]|\[v[0-9A-Fa-f]++\.[0-9A-Za-z\-._~:]++\])"
     rb"(?::[0-9]{0,5}+)?+"
 ).fullmatch
 

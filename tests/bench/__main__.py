@@ -18,9 +18,8 @@ from pathlib import Path
 
 from tests.bench.cases import CASES, Case
 from tests.bench.servers import CLIENT_CORE, SERVERS, Server, processor_seconds, running
+from tests.support.certificates import Authority
 
-
-self_signed = None
 OURS = "tricorn"
 WARM_UP = 1
 
@@ -36,7 +35,7 @@ class Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], default=list(CASES))
+    parser.add_argument("cases", nargs="*", choices=CASES, default=list(CASES), metavar="CASE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--servers", default=",".join(SERVERS))
@@ -69,10 +68,10 @@ def compare(case: Case, servers: list[Server], rounds: int, seconds: int, folder
 
 
 def measure(case: Case, server: Server, seconds: int, folder: Path) -> Figure:
-    certificate, key = self_signed(folder) if case.tls else (None, None)
+    files = Authority().issue(folder, "localhost") if case.tls else None
     script = folder / f"{case.name}.lua"
     script.write_text(case.script)
-    with running(server, certificate, key) as (pid, port):
+    with running(server, files) as (pid, port):
         scheme = "https" if case.tls else "http"
         url = f"{scheme}://127.0.0.1:{port}{case.path}"
         wrk(url, case, script, WARM_UP)

@@ -25,6 +25,6 @@ async def app(scope, receive, send):
     if scope["path"] == "/post":
         more = True
         while more:
-            more = (await receive())["more_body"]
+            more = (await receive()).get("more_body", False)
     await send({"type": "http.response.start", "status": 200, "headers": SMALL})
     await send({"type": "http.response.body", "body": TEXT})

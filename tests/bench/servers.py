@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.certificates import Files
+
 HERE = Path(__file__).parent
 TICKS = os.sysconf("SC_CLK_TCK")
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -26,10 +28,15 @@ class Server:
     command: str
     tls: str
 
-    def arguments(self, port: int, certificate: Path | None, key: Path | None) -> list[str]:
-        words = (self.command + (" " + self.tls if certificate else "")).split()
-        words = [word.format(port=port, certificate=certificate, key=key) for word in words]
-        return [str(Path(sys.executable).with_name(words[0])), *words[1:]]
+    def arguments(self, port: int, files: Files | None) -> list[str]:
+        words = (f"{self.command} {self.tls}" if files else self.command).split()
+        values = {
+            "port": port,
+            "certificate": files and files.certificate,
+            "key": files and files.key,
+        }
+        program, *rest = (word.format(**values) for word in words)
+        return [str(Path(sys.executable).with_name(program)), *rest]
 
 
 SERVERS = {
@@ -62,15 +69,13 @@ SERVERS = {
 
 
 @contextmanager
-def running(
-    server: Server, certificate: Path | None, key: Path | None
-) -> Iterator[tuple[int, int]]:
+def running(server: Server, files: Files | None) -> Iterator[tuple[int, int]]:
     """Starts a server on one core; its process id and its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        ["taskset", "-c", str(SERVER_CORE), *server.arguments(port, certificate, key)],
+        ["taskset", "-c", str(SERVER_CORE), *server.arguments(port, files)],
         cwd=HERE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -8,8 +8,10 @@ asks, so that until then it can still become a 500.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
+import stat
 from collections.abc import Sequence
 from time import monotonic
 
@@ -198,9 +200,9 @@ class Exchange(Stream):
                     await self.connection.writable(self.id)
         elif kind == "http.response.start" and progress == WAITING:
             status = message["status"]
-            if status.__class__ is not int or not 200 <= status <= 599:
+            if not isinstance(status, int) or not 200 <= status <= 599:
                 raise ApplicationError(f"{status!r} is not the status of a final response")
-            self.status = status
+            self.status = int(status)  # an HTTPStatus, perhaps
             self.fields = message.get("headers", ())
             self.trailing = message.get("trailers", False)
             self.progress = HEADED
@@ -255,21 +257,26 @@ class Exchange(Stream):
             raise ApplicationError(f"{kind!r} while the response is {state}")
 
     async def _send_path(self, path: str) -> None:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Non-blocking, because opening a FIFO would wait for its writer.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            await self._send_open_file(file, 0, os.fstat(file).st_size, end=True)
+            about = os.fstat(file)
+            if not stat.S_ISREG(about.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            await self._send_open_file(file, 0, about.st_size, end=True)
         finally:
             os.close(file)
 
     async def _send_file(self, message: Message) -> None:
         file: int = message["file"].fileno()
-        offset = message.get("offset")
-        if offset is None:
-            offset = os.lseek(file, 0, os.SEEK_CUR)
+        asked = message.get("offset")
+        offset: int = os.lseek(file, 0, os.SEEK_CUR) if asked is None else asked
         count = message.get("count")
         if count is None:
             count = max(0, os.fstat(file).st_size - offset)
         await self._send_open_file(file, offset, count, end=not message.get("more_body", False))
+        if asked is None:  # as sendfile(2): the file's own position moves
+            os.lseek(file, offset + count, os.SEEK_SET)
 
     async def _send_open_file(self, file: int, offset: int, count: int, *, end: bool) -> None:
         if self.progress == HEADED:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from tricorn.connection import Context, Endpoints, Request, Scope
 
 ASGI = {"version": "3.0", "spec_version": "2.5"}
-FILES: dict[str, Any] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
-HINTS: dict[str, Any] = FILES | {"http.response.early_hint": {}}
-TRAILERS: dict[str, Any] = {"http.response.trailers": {}}
 
 
 def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scope:
@@ -20,15 +18,23 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
             request.scope = scope.copy()
     else:
         scope = scope.copy()
+    scope["asgi"] = ASGI.copy()
     scope["scheme"] = endpoints.scheme
     scope["headers"] = [*request.headers]
     scope["client"] = endpoints.client
     scope["server"] = endpoints.server
     scope["state"] = context.state.copy()
-    if request.version == "1.1" and not (request.accepts_trailers or endpoints.extensions):
-        scope["extensions"] = HINTS.copy()
-    else:
-        scope["extensions"] = _extensions(request, endpoints)
+    extensions: dict[str, Any] = {
+        "http.response.pathsend": {},
+        "http.response.zerocopysend": {},
+    }
+    if request.version != "1.0":
+        extensions["http.response.early_hint"] = {}
+    if request.accepts_trailers:
+        extensions["http.response.trailers"] = {}
+    if endpoints.extensions:
+        extensions.update(copy.deepcopy(endpoints.extensions))
+    scope["extensions"] = extensions
     return scope
 
 
@@ -36,7 +42,7 @@ def _of_request(request: Request, root_path: str) -> Scope:
     """What the request alone says, with a place for everything else."""
     return {
         "type": "http",
-        "asgi": ASGI,
+        "asgi": None,
         "http_version": request.version,
         "method": request.method,
         "scheme": "",
@@ -51,12 +57,3 @@ def _of_request(request: Request, root_path: str) -> Scope:
         "state": None,
         "extensions": None,
     }
-
-
-def _extensions(request: Request, endpoints: Endpoints) -> dict[str, Any]:
-    extensions = FILES | endpoints.extensions
-    if request.version != "1.0":
-        extensions |= HINTS
-    if request.accepts_trailers:
-        extensions |= TRAILERS
-    return extensions

@@ -63,6 +63,10 @@ class Http1Connection(Receiving):
         # RFC9110§15.2: not to an HTTP/1.0 client.
         if id in self.streams and self.framing is None and self.request.version == "1.1":
             self.wire.write(self.responses.informational(status, headers))
+            if status == 100:
+                self.invited = True
+                self.body_since = self.context.now
+                self._arm()
 
     def send_headers(self, id: int, status: int, headers: Fields, *, end: bool = False) -> None:
         if id not in self.streams:
@@ -119,7 +123,8 @@ class Http1Connection(Receiving):
         self, pending: tuple[int, Fields], size: int | None
     ) -> tuple[bytes, Framing]:
         status, headers = pending
-        persistent = self.persistent and not self.context.draining
+        # Who was not told to continue may leave the body out: nobody knows what comes next.
+        persistent = self.persistent and self.invited and not self.context.draining
         head, framing = self.responses.begin(self.request, status, headers, size, persistent)
         self.persistent = framing.persistent
         self.pending = None
@@ -224,8 +229,7 @@ class Http1Connection(Receiving):
     def _finish(self) -> None:
         """The response is complete."""
         del self.streams[self.id]
-        if self.framing is not None:
-            self.framing = None
+        self.pending = self.framing = None
         if not self.persistent:
             self._close()
         elif self.phase == BUSY:
@@ -236,7 +240,7 @@ class Http1Connection(Receiving):
             self._resume()
             self.deadline = self.context.now + LINGER_TIMEOUT
 
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: Refused, *, content: bool = True) -> None:
         """Answers what cannot be served, and ends the connection: its framing is not known."""
         log.info(
             "client=%s status=%d refused: %s", self.endpoints.client, refusal.status, refusal.reason
@@ -251,7 +255,7 @@ class Http1Connection(Receiving):
         if answered:
             self._abort()
         else:
-            self.wire.write(self.responses.error(refusal.status))
+            self.wire.write(self.responses.error(refusal.status, content=content))
             self._linger()
 
     def _close(self) -> None:

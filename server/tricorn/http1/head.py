@@ -68,12 +68,9 @@ class Heads:
         """Lines that say how to frame or route: Host, Content-Length, Connection: close."""
         self.whole: Memory[bytes, Request] = Memory(REMEMBERED_HEADS)
 
-    def parse(self, data: bytes, end: int) -> Request | None:
-        """The request whose head is `data[:end]`, or None for one that is not ordinary.
-
-        The empty line that ends the head starts at `end`.
-        """
-        lines = data[:end].split(b"\r\n")
+    def parse(self, head: bytes) -> Request | None:
+        """The request of a head, empty line included, or None for one that is not ordinary."""
+        lines = head[:-4].split(b"\r\n")
         first = lines.pop(0)
         match = request_line(first)
         limits = self.limits
@@ -125,9 +122,9 @@ class Heads:
             length or 0,
             persistent,
         )
-        if familiar and end + 4 == len(data) <= REMEMBERED_HEAD and not length:
+        if familiar and len(head) <= REMEMBERED_HEAD:
             request.remembered = True
-            self.whole.keep(data, request)
+            self.whole.keep(head, request)
         return request
 
     def _unknown(self, line: bytes) -> Field | None:

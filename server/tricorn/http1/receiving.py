@@ -64,6 +64,7 @@ class Receiving(Connection):
         "heads",
         "held",
         "id",
+        "invited",
         "most_requests",
         "paused",
         "persistent",
@@ -92,6 +93,8 @@ class Receiving(Connection):
         """A head has begun to arrive."""
         self.empty_lines = 0
         self.body: Body | None = None
+        self.invited = True
+        """The client need not wait for 100 (Continue)."""
         self.body_since = 0.0
         self.unread = 0
         """Octets of content that the application has not taken."""
@@ -107,7 +110,7 @@ class Receiving(Connection):
         phase = self.phase
         if phase == HEAD and not self.collecting:
             request = self.heads.whole.young.get(data)
-            if request is None:
+            if request is None or request.length:
                 self._read(data)
             else:
                 self._begin(request)
@@ -141,7 +144,8 @@ class Receiving(Connection):
                 else:
                     break
         except Refused as refusal:
-            self._refuse(refusal)
+            head = data.lstrip(b"\r\n") if self.phase == HEAD else self.request.method.encode()
+            self._refuse(refusal, content=not head.startswith(b"HEAD"))
         finally:
             self.reading = False
         if self.ended and self.phase == HEAD and not self.streams:
@@ -162,15 +166,16 @@ class Receiving(Connection):
             self._judge_beginning(data)
             self.held = data
             return b""
-        request = self.heads.parse(data, end) if end <= limits.head else None
+        if end > limits.head:
+            raise Refused(431, f"the request head is longer than {limits.head} octets")
+        head = data[: end + 4]
+        heads = self.heads
+        request = heads.whole.young.get(head) or heads.parse(head)
         if request is None:
-            if end > limits.head:
-                raise Refused(431, f"the request head is longer than {limits.head} octets")
             request = guarded(data[:end], limits, self.context.streams)
         self.collecting = False
         self.empty_lines = 0
-        end += 4
-        data = data[end:] if end < len(data) else b""
+        data = data[end + 4 :]
         if request.length == 0:
             self._begin(request)
             return data
@@ -221,7 +226,17 @@ class Receiving(Connection):
 
     def _begin_with_body(self, request: Request, data: bytes) -> bytes:
         stream = self._begin(request)
+        size = request.length
+        if size is not None and len(data) >= size:
+            # All of it is here already: the application need not wait for any of it.
+            self.phase = BUSY
+            self.unread = 0
+            self._take(data if len(data) == size else data[:size])
+            stream.feed_end()
+            self.start(stream)
+            return data[size:]
         limits = self.heads.limits
+        self.invited = not request.expects
         self.body = ChunkedBody(limits) if request.length is None else SizedBody(request.length)
         self.body_since = self.context.now
         self.unread = 0
@@ -242,6 +257,7 @@ class Receiving(Connection):
         body = self.body
         assert body is not None, "the phase is BODY only while there is one"
         stream = self.streams.get(self.id)
+        self.invited = True
         data = body.feed(data, self._take if stream else self._waste)
         if self.phase != BODY:
             return b""  # it went on for longer than we care to discard
@@ -291,8 +307,8 @@ class Receiving(Connection):
 
     def late(self, now: float) -> None:
         unsent = self.wire.buffered()
-        if 0 < unsent < self.unsent:
-            self._await_peer()  # it reads, if slowly
+        if unsent and (unsent < self.unsent or not self.unsent):
+            self._await_peer()  # it reads, if slowly; or has been given no time for it yet
         elif unsent or self.phase == CLOSED:
             log.debug("client=%s does not read", self.endpoints.client)
             self._abort()
@@ -309,11 +325,14 @@ class Receiving(Connection):
 
     def _next(self) -> None:
         """Ready for the next request, which may be here already."""
-        self.phase = HEAD
         if self.wire.full:
+            # Who does not read its answers may not make us collect more of them.
+            self._pause()
             self._await_peer()
-        else:
-            self.deadline = self.context.now + self.context.config.keep_alive
+            return
+        self.phase = HEAD
+        self.unsent = 0
+        self.deadline = self.context.now + self.context.config.keep_alive
         if self.paused:
             self._resume()
         if self.held:
@@ -322,10 +341,14 @@ class Receiving(Connection):
         elif self.ended and not self.reading:
             self._close()
 
+    def relieve(self) -> None:
+        if self.phase == BUSY and not self.streams:
+            self._next()
+
     def _arm(self) -> None:
         """Sets the deadline of what is to come from the peer: the next part of a body."""
         self.deadline = FOREVER
-        if self.phase == BODY and self.body is not None and not self.paused:
+        if self.phase == BODY and self.body and self.invited and not self.paused:
             config = self.context.config
             if config.read_timeout:
                 self.deadline = self.context.now + config.read_timeout
@@ -356,7 +379,7 @@ class Receiving(Connection):
                     self._arm()
 
     @abstractmethod
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: Refused, *, content: bool = True) -> None:
         """Answers what cannot be served, and ends the connection: its framing is not known."""
 
     @abstractmethod

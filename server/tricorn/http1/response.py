@@ -15,7 +15,7 @@ STATUS_LINES = {
     for status in HTTPStatus
 }
 CLOSE_LINE = b"connection: close\r\n"
-BODILESS = frozenset((204, 304))
+BODILESS = frozenset((204, 205, 304))
 REMEMBERED_HEADS = 256
 
 log = logging.getLogger(__name__)
@@ -122,8 +122,10 @@ class ResponseHeads:
         chunked = False
         silent = request.method == "HEAD" or status in BODILESS
         if silent:
-            if status == 204:  # RFC9110§8.6: no Content-Length in a 204
+            if status in (204, 205):  # RFC9110§8.6, §15.3.6: none in a 204, zero in a 205
                 lines = [line for line in lines if not line.startswith(b"content-length:")]
+            if status == 205:
+                lines.append(b"content-length: 0\r\n")
             length = NO_LENGTH
         elif length != NO_LENGTH:
             if size is not None and size < length:

@@ -104,6 +104,8 @@ class TcpWire(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.full = False
         self._wake()
+        if self._connection is not None:
+            self._connection.relieve()
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []

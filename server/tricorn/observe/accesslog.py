@@ -6,7 +6,6 @@ The format is taken apart once, at the start; a record then costs only the atoms
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -131,7 +130,7 @@ def _user(entry: Entry) -> str:
         return "-"
     try:
         user = base64.b64decode(token, validate=True).partition(b":")[0]
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one
         return "-"
     return _text(user) or "-"
 
