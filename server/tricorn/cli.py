@@ -27,12 +27,22 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command `server`; ends the process."""
+    _open_standard_streams()
     arguments = sys.argv[1:] if argv is None else argv
     try:
         sys.exit(run(arguments))
     except (ConfigError, ListenError, PlanError) as error:
         print(f"server: {error}", file=sys.stderr)
         sys.exit(USAGE)
+
+
+def _open_standard_streams() -> None:
+    """Where one is closed, so that no socket or log gets its number and what others write to it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
 def run(argv: Sequence[str]) -> int:

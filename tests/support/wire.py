@@ -71,7 +71,7 @@ class MemoryWire:
     def read(self, window: float = float("inf")) -> None:
         """The client takes `window` octets more."""
         self.window = window
-        self._flush()
+        self.loop.call_soon(self._flush)
 
     @property
     def unread(self) -> int:
