@@ -191,6 +191,8 @@ class Exchange(Stream):
         if kind == "http.response.body" and HEADED <= progress <= STARTED:
             data = message.get("body", b"")
             if data.__class__ is not bytes:
+                if not isinstance(data, (bytes, bytearray, memoryview)):
+                    raise ApplicationError(f"the content is bytes, not {type(data).__name__}")
                 data = bytes(data)  # a view may change before it has left
             if not message.get("more_body", False):
                 self._send_last(data)

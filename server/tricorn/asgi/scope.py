@@ -12,18 +12,6 @@ ASGI = {"version": "3.0", "spec_version": "2.5"}
 
 def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scope:
     """The scope of one request; the containers in it are the application's to change."""
-    if (scope := request.scope) is None:
-        scope = _of_request(request, context.config.root_path)
-        if request.remembered:
-            request.scope = scope.copy()
-    else:
-        scope = scope.copy()
-    scope["asgi"] = ASGI.copy()
-    scope["scheme"] = endpoints.scheme
-    scope["headers"] = [*request.headers]
-    scope["client"] = endpoints.client
-    scope["server"] = endpoints.server
-    scope["state"] = context.state.copy()
     extensions: dict[str, Any] = {
         "http.response.pathsend": {},
         "http.response.zerocopysend": {},
@@ -34,26 +22,34 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
         extensions["http.response.trailers"] = {}
     if endpoints.extensions:
         extensions.update(copy.deepcopy(endpoints.extensions))
-    scope["extensions"] = extensions
-    return scope
-
-
-def _of_request(request: Request, root_path: str) -> Scope:
-    """What the request alone says, with a place for everything else."""
-    return {
+    if (known := request.scope) is not None:
+        scope = known.copy()
+        scope["asgi"] = ASGI.copy()
+        scope["scheme"] = endpoints.scheme
+        scope["headers"] = [*request.headers]
+        scope["client"] = endpoints.client
+        scope["server"] = endpoints.server
+        scope["state"] = context.state.copy()
+        scope["extensions"] = extensions
+        return scope
+    root_path = context.config.root_path
+    scope = {
         "type": "http",
-        "asgi": None,
+        "asgi": ASGI.copy(),
         "http_version": request.version,
         "method": request.method,
-        "scheme": "",
+        "scheme": endpoints.scheme,
         # ASGI's path includes the root path, which a proxy has taken off.
         "path": root_path + request.path if root_path else request.path,
         "raw_path": request.raw_path,
         "query_string": request.query,
         "root_path": root_path,
-        "headers": (),
-        "client": None,
-        "server": None,
-        "state": None,
-        "extensions": None,
+        "headers": [*request.headers],
+        "client": endpoints.client,
+        "server": endpoints.server,
+        "state": context.state.copy(),
+        "extensions": extensions,
     }
+    if request.remembered:
+        request.scope = scope.copy()
+    return scope

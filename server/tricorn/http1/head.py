@@ -81,6 +81,7 @@ class Heads:
             return None
 
         known = self.lines.young
+        older = self.lines.old
         special = self.special.young
         headers: list[Field] = []
         authority: bytes | None = None
@@ -89,6 +90,10 @@ class Heads:
         for line in lines:
             if (field := known.get(line)) is None:
                 if (field := special.get(line)) is None:
+                    if (field := older.get(line)) is not None:
+                        self.lines.keep(line, field)
+                        headers.append(field)
+                        continue
                     if (field := self._unknown(line)) is None:
                         return None
                     familiar = False
@@ -128,17 +133,14 @@ class Heads:
         return request
 
     def _unknown(self, line: bytes) -> Field | None:
-        """The field of a line that is in neither young memory; None if it is not ordinary."""
-        if (field := self.lines.recall(line) or self.special.recall(line)) is not None:
-            return field
+        """The field of a line that is not remembered as ordinary; None for the guard's."""
         match = field_line(line)
         if match is None or len(line) > self.limits.line:
             return None
-        name, value = match.groups()
-        name = name.lower()
-        field = (name, value.rstrip(b" \t"))
+        name = match[1].lower()
+        field = (name, match[2].rstrip(b" \t"))
         if name in SPECIAL:
-            return self._special(line, field)
+            return self.special.recall(line) or self._special(line, field)
         if len(line) < REMEMBERED_LENGTH and name not in VOLATILE:
             self.lines.keep(line, field)
         return field
