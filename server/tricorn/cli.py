@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except (ConfigError, ListenError, PlanError) as error:
         print(f"server: {error}", file=sys.stderr)
         sys.exit(USAGE)
+    except BrokenPipeError:  # of `server --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
 
 
 def _open_standard_streams() -> None:
@@ -51,14 +54,14 @@ def run(argv: Sequence[str]) -> int:
     config = loaded.config
     match loaded.action:
         case "help":
-            print(manual.usage())
+            print(manual.usage(), flush=True)
         case "version":
-            print(f"tricorn {__version__}")
+            print(f"tricorn {__version__}", flush=True)
         case "print":
-            print(manual.describe(config), end="")
+            print(manual.describe(config), end="", flush=True)
         case "check":
             _plan(config, _error_log(config))
-            print("the configuration is fine")
+            print("the configuration is fine", flush=True)
         case "serve":
             return _serve(argv, loaded)
     return 0

@@ -136,6 +136,11 @@ class Wire(Protocol):
     full: bool
     """True while more is buffered towards the peer than should be: `drain` would wait."""
 
+    @property
+    def closing(self) -> bool:
+        """Nothing can be sent any more, though the loss is not known yet: `drain` would wait."""
+        ...
+
     write: Callable[[bytes], object]
     """Takes octets; ignores them once the connection is lost."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import logging
 import signal
 import ssl
@@ -44,8 +43,6 @@ def run(
     errorlog: LogFile,
 ) -> int:
     """The life of a worker; returns its exit status."""
-    # The master asks for all stacks when the loop has not turned for long.
-    faulthandler.register(signal.SIGUSR2, all_threads=True)
     try:
         application = load_application(
             config.application, factory=config.factory, app_dir=config.app_dir

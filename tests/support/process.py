@@ -25,6 +25,8 @@ STANDING = Path(__file__).parents[1] / "process" / "standing.py"
 """The application that is served where a test needs nothing special."""
 PATIENCE = 15.0
 """Seconds that anything may take on a busy machine."""
+LOG_SHOWN = 20_000
+"""Characters of the log that a failed test shows."""
 
 
 class Server:
@@ -170,19 +172,20 @@ class Client:
     def __init__(
         self,
         host: str,
-        port: int,
+        port: int = 0,
         context: ssl.SSLContext | None = None,
         *,
         receive_buffer: int = 0,
         session: ssl.SSLSession | None = None,
     ) -> None:
-        plain = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        """`host` is an address, or the path of a unix socket."""
+        plain = socket.socket(_family(host))
         plain.settimeout(PATIENCE)
         if receive_buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket = plain
         try:
-            plain.connect((host, port))
+            plain.connect(host if plain.family == socket.AF_UNIX else (host, port))
             if context is not None:
                 # The host name of the certificates that tests make.
                 self.socket = context.wrap_socket(
@@ -310,7 +313,7 @@ def serve(
         yield server.wait_until_ready() if ready else server
     except BaseException as error:
         server.end()
-        error.add_note(f"the log of the server:\n{server.log}")
+        error.add_note(f"the log of the server:\n{server.log[-LOG_SHOWN:]}")
         raise
     finally:
         server.end()
@@ -362,6 +365,12 @@ def wait_for_death(*pids: int) -> None:
                 raise AssertionError(f"process {pid} ({title(pid)}) goes on")
         finally:
             os.close(death)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    if host.startswith("/"):
+        return socket.AF_UNIX
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _written(directory: Path, application: str | Path) -> str:

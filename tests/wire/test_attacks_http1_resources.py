@@ -9,7 +9,6 @@ import pytest
 from tests.support import apps
 from tests.support.apps import Recorder, body, start
 from tests.support.peers import H1Peer, byte_by_byte, request
-from tests.support.tunnel import Tunnel
 from tricorn.config import Config
 
 GET = request()
@@ -283,12 +282,24 @@ def test_r_03_who_only_asks_and_never_reads_is_given_up():
     assert peer.wire.lost and peer.reset
 
 
-def test_r_03_a_tunnel_that_the_client_does_not_read_is_bounded_or_ended():
-    peer = H1Peer(apps.never, streams={"echo": Tunnel.accepting})
+def test_r_03_a_worker_that_stops_does_not_serve_what_waits_for_room():
+    peer = H1Peer(apps.answers(b"x" * 100_000))
     peer.stop_reading()
-    peer.send(request(headers=[(b"connection", b"upgrade"), (b"upgrade", b"echo")]))
-    # Tunnel does not ask for room; what a connection can do is to have a deadline where it is asked.
-    assert peer.wire.buffered() > 0 and peer.sent == b""
+    peer.send(GET)
+    peer.send(GET)
+    peer.drain()
+    peer.read()
+    peer.advance(2)
+    assert peer.statuses[0] == 200 and peer.closed and not peer.reset
+
+
+def test_r_03_a_client_that_ends_while_its_answer_waits_for_room_gets_all_of_it():
+    peer = H1Peer(apps.answers(b"x" * 100_000))
+    peer.stop_reading()
+    peer.send(GET)
+    peer.half_close()
+    peer.read()
+    assert peer.answer().complete and peer.closed and not peer.reset
 
 
 # heads; the limits themselves are in test_rfc9112
@@ -331,7 +342,9 @@ def test_r_05_a_body_that_declares_too_much_is_refused_at_once():
 def test_r_05_a_chunked_body_is_cut_where_it_becomes_too_large():
     app = Recorder()
     peer = H1Peer(app, Config(max_request_body_size=1000))
-    peer.send(UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"64\r\n" + b"x" * 100 + b"\r\n"] * 20)
+    peer.send(
+        UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n", *[b"64\r\n" + b"x" * 100 + b"\r\n"] * 20
+    )
     assert peer.status == 413 and peer.closed and app.call.disconnected
     assert len(app.call.body) <= 1000
 
@@ -431,7 +444,11 @@ def test_r_06_small_chunks_reach_the_application_joined():
         request(headers=[(b"x-%d" % n, b"a" * 300) for n in range(90)]),
         b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 5000,
         UPLOAD + b"Content-Length: 30000\r\n\r\n" + b"x" * 30_000,
-        UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1f40\r\n" + b"x" * 8000 + b"\r\n0\r\n\r\n",
+        UPLOAD
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        + b"1f40\r\n"
+        + b"x" * 8000
+        + b"\r\n0\r\n\r\n",
     ],
     ids=["head", "head-without-end", "length", "chunks"],
 )

@@ -28,6 +28,9 @@ from tricorn.connection import (
 )
 from tricorn.observe.accesslog import Entry
 
+TURN = 256 * 1024
+"""Octets of a response after which other connections have their turn."""
+
 log = logging.getLogger(__name__)
 
 
@@ -197,9 +200,13 @@ class Exchange(Stream):
             if not message.get("more_body", False):
                 self._send_last(data)
             else:
+                turns = self.sent // TURN
                 self._send_part(data)
                 if not self.connection.room(self.id):
                     await self.connection.writable(self.id)
+                elif self.sent // TURN > turns:
+                    # A client that reads as fast as we write would have the loop to itself.
+                    await asyncio.sleep(0)
         elif kind == "http.response.start" and progress == WAITING:
             status = message["status"]
             if not isinstance(status, int) or not 200 <= status <= 599:
@@ -317,8 +324,14 @@ class Exchange(Stream):
                 )
             )
 
+    @property
+    def _cut_off(self) -> bool:
+        """The client has ended in the middle of its request (RFC9112§8)."""
+        return self.peer != PRESENT and self.inbox is not None and not self.inbox.ended
+
     def _failed(self, error: BaseException) -> None:
-        if isinstance(error, Gone) or (self.peer == GONE and isinstance(error, OSError)):
+        gone = self.peer == GONE and isinstance(error, OSError)
+        if isinstance(error, Gone) or gone or self._cut_off:
             log.debug("%s: the client has gone", self.request.path)
         else:
             log.error(
@@ -331,23 +344,23 @@ class Exchange(Stream):
         self._give_up("the application failed")
 
     def _unfinished(self) -> None:
-        if self.peer != GONE:
+        if self.peer != GONE and not self._cut_off:
             log.error(
                 "the application returned without completing the response to %s %s",
                 self.request.method,
                 self.request.path,
             )
-            self._give_up("the application returned")
+        self._give_up("the application returned")
 
     def _give_up(self, reason: str) -> None:
         """A 500 while that can still be said; else the peer must see that something is missing."""
         if self.progress == DONE or self.peer == GONE:
             return
         if self.progress <= HEADED:
-            self.status = 500
+            self.status = 400 if self._cut_off else 500
             self.trailing = False
             self.fields = ((b"content-type", b"text/plain; charset=utf-8"),)
             self.progress = HEADED
-            self._send_last(b"Internal Server Error\n")
+            self._send_last(b"Bad Request\n" if self._cut_off else b"Internal Server Error\n")
         else:
             self.connection.send_reset(self.id, reason)

@@ -189,7 +189,7 @@ class Http1Connection(Receiving):
                 self._resume()
 
     def room(self, id: int) -> bool:
-        return not self.wire.full
+        return not (self.wire.full or self.wire.closing)
 
     async def writable(self, id: int) -> None:
         self._await_peer()

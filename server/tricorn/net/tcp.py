@@ -118,6 +118,10 @@ class TcpWire(asyncio.Protocol):
         """Between `connection_made` and `connection_lost`."""
         return self._connection is not None
 
+    @property
+    def closing(self) -> bool:
+        return self._transport.is_closing()
+
     # Called by the connection
 
     def writelines(self, parts: list[bytes]) -> None:
@@ -153,7 +157,8 @@ class TcpWire(asyncio.Protocol):
             self._transport.resume_reading()
 
     async def drain(self) -> None:
-        while self.full:
+        # A transport whose write has failed takes everything and sends nothing: wait for its end.
+        while self.full or (self._connection is not None and self._transport.is_closing()):
             await self._wait()
         if self._connection is None:
             raise Gone("the client has gone")

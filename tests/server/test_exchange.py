@@ -1,0 +1,489 @@
+"""asgi/exchange.py: what an application may rely on in `receive` and `send`, in any version."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from tests.support import apps
+from tests.support.apps import body, start
+from tests.support.peers import H1Peer, errors, request
+from tricorn.connection import ApplicationError
+
+GET = request()
+HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345"
+
+
+class Script:
+    """An application made of a function, which notes things in `seen`."""
+
+    def __init__(self, steps):
+        self.steps = steps
+        self.seen = []
+
+    async def __call__(self, scope, receive, send):
+        await self.steps(self.seen, receive, send)
+
+
+async def messages(receive, count):
+    return [(await receive())["type"] for _ in range(count)]
+
+
+# Receive
+
+
+def test_a_request_without_a_body_is_one_message():
+    async def steps(seen, receive, send):
+        seen.append(await receive())
+        await apps.hello({}, receive, send)
+
+    script = Script(steps)
+    H1Peer(script).fetch()
+    assert script.seen == [{"type": "http.request", "body": b"", "more_body": False}]
+
+
+def test_the_parts_of_a_body_come_as_they_arrive():
+    async def steps(seen, receive, send):
+        while not seen or seen[-1]["more_body"]:
+            seen.append(await receive())
+        await apps.hello({}, receive, send)
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(HALF)
+    assert script.seen == [{"type": "http.request", "body": b"12345", "more_body": True}]
+    peer.send(b"67890")
+    assert script.seen[1] == {"type": "http.request", "body": b"67890", "more_body": False}
+
+
+def test_receive_after_the_body_waits_until_the_client_is_gone():
+    async def steps(seen, receive, send):
+        await receive()
+        seen.append("waiting")
+        seen.append(await receive())
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(GET)
+    assert script.seen == ["waiting"]
+    peer.lose()
+    assert script.seen == ["waiting", {"type": "http.disconnect"}]
+
+
+def test_receive_after_the_response_is_a_disconnect():
+    async def steps(seen, receive, send):
+        await receive()
+        await apps.hello({}, receive, send)
+        seen.extend(await messages(receive, 3))
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    assert peer.fetch().body == b"hello" and not peer.closed
+    assert script.seen == ["http.disconnect"] * 3
+
+
+def test_who_listens_while_it_answers_hears_when_the_answer_is_complete():
+    async def steps(seen, receive, send):
+        await receive()
+
+        async def listen():
+            seen.append((await receive())["type"])
+
+        listener = asyncio.ensure_future(listen())
+        await asyncio.sleep(0)
+        await apps.hello({}, receive, send)
+        await listener
+
+    script = Script(steps)
+    H1Peer(script).fetch()
+    assert script.seen == ["http.disconnect"]
+
+
+def test_two_may_listen_at_once():
+    async def steps(seen, receive, send):
+        await receive()
+        results = await asyncio.gather(receive(), receive())
+        seen.extend(result["type"] for result in results)
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(GET)
+    peer.lose()
+    assert script.seen == ["http.disconnect"] * 2
+
+
+def test_a_disconnect_in_the_middle_of_a_body_never_looks_like_its_end():
+    async def steps(seen, receive, send):
+        for _ in range(4):
+            seen.append(await receive())
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(HALF)
+    peer.lose()
+    assert [each["type"] for each in script.seen] == ["http.request"] + ["http.disconnect"] * 3
+    assert script.seen[0]["more_body"]
+
+
+def test_a_whole_body_is_delivered_even_if_the_client_is_gone_meanwhile():
+    async def steps(gate, scope, receive, send):
+        await gate.wait()
+        gate.seen.append(await receive())
+        gate.seen.append(await receive())
+
+    gate = apps.Gate(steps)
+    peer = H1Peer(gate)
+    peer.send(HALF + b"67890")
+    peer.lose()
+    gate.open()
+    peer.settle()
+    assert gate.seen[0]["body"] == b"1234567890" and not gate.seen[0]["more_body"]
+    assert gate.seen[1]["type"] == "http.disconnect"
+
+
+def test_what_came_of_a_body_before_the_client_left_need_not_be_delivered_but_no_end_is():
+    async def steps(gate, scope, receive, send):
+        await gate.wait()
+        gate.seen.extend([await receive(), await receive()])
+
+    gate = apps.Gate(steps)
+    peer = H1Peer(gate)
+    peer.send(HALF)
+    peer.lose()
+    gate.open()
+    peer.settle()
+    assert all(each["type"] == "http.disconnect" or each["more_body"] for each in gate.seen)
+    assert gate.seen[1]["type"] == "http.disconnect"
+
+
+def test_a_cancelled_receive_loses_nothing():
+    async def steps(seen, receive, send):
+        waiting = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        seen.append("cancelled")
+        seen.append(await apps.read(receive))
+        await apps.hello({}, receive, send)
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(HALF[:-5])
+    peer.send(b"12345", b"67890")
+    assert script.seen == ["cancelled", b"1234567890"] and peer.status == 200
+
+
+# Send
+
+
+@pytest.mark.parametrize(
+    "message", [start(), body(b"x"), body(b"x", more=True), {"type": "nonsense"}]
+)
+def test_send_raises_an_oserror_once_the_client_is_gone(message):
+    async def steps(seen, receive, send):
+        await receive()
+        await receive()
+        for _ in range(2):
+            try:
+                await send(message)
+            except Exception as error:
+                seen.append(error)
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(GET)
+    peer.lose()
+    assert len(script.seen) == 2 and all(isinstance(each, OSError) for each in script.seen)
+
+
+def test_send_that_waits_for_room_raises_when_the_client_goes():
+    async def steps(seen, receive, send):
+        await send(start())
+        try:
+            while True:
+                await send(body(b"x" * 10_000, more=True))
+        except OSError as error:
+            seen.append(error)
+            raise
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.stop_reading()
+    peer.send(GET)
+    assert not script.seen
+    peer.lose()
+    assert len(script.seen) == 1
+
+
+def test_an_application_that_fails_because_the_client_is_gone_is_no_error():
+    peer = H1Peer(apps.sends(start(), *[body(b"x" * 50_000, more=True)] * 9))
+    peer.stop_reading()
+    peer.send(GET)
+    peer.lose()
+    # H1Peer would find an error in the log.
+    assert peer.context.stats.aborted == 1
+
+
+def test_an_application_that_fails_for_another_reason_is_one_even_then():
+    async def steps(seen, receive, send):
+        await receive()
+        await receive()
+        raise KeyError("a bug")
+
+    peer = H1Peer(Script(steps))
+    peer.send(GET)
+    peer.lose()
+    errors.expect("a bug")
+
+
+@pytest.mark.parametrize(
+    "before, message",
+    [
+        ([], body(b"x")),
+        ([start()], start()),
+        ([start(), body(b"x", more=True)], start()),
+        ([start(), body(b"x")], start()),
+        ([start(), body(b"x")], body(b"y")),
+        ([start(), body(b"x")], body(b"")),
+        ([start(), body(b"x")], apps.trailers()),
+        ([start()], apps.trailers()),
+        ([start(), body(b"x", more=True)], apps.trailers()),
+        ([start(trailers=True), body(b"x", more=True)], apps.trailers()),
+        ([start(trailers=True), body(b"x")], body(b"more")),
+        ([start(trailers=True), body(b"x")], body(b"more", more=True)),
+        ([start(trailers=True), body(b"x"), apps.trailers()], apps.trailers()),
+        ([start(), body(b"x", more=True)], {"type": "http.response.early_hint", "links": []}),
+        ([start(), body(b"x", more=True)], {"type": "http.response.pathsend", "path": "/dev/null"}),
+        ([], {"type": "http.response.pathsend", "path": "/dev/null"}),
+        ([start()], {"type": "http.request"}),
+        ([start()], {"type": "lifespan.startup.complete"}),
+    ],
+)
+def test_what_comes_out_of_order_is_an_application_error(before, message):
+    async def steps(seen, receive, send):
+        for each in before:
+            await send(each)
+        with pytest.raises(ApplicationError):
+            await send(message)
+        seen.append("raised")
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(request(headers=[(b"te", b"trailers"), (b"connection", b"te")]))
+    assert script.seen == ["raised"]
+    if not before or before[-1].get("more_body", True) or before[0].get("trailers"):
+        errors.records.clear()  # it returned without completing the response
+
+
+def test_an_application_may_go_on_after_an_application_error():
+    async def steps(seen, receive, send):
+        with pytest.raises(ApplicationError):
+            await send(body(b"too early"))
+        await apps.hello({}, receive, send)
+
+    assert H1Peer(Script(steps)).fetch().body == b"hello"
+
+
+def test_the_messages_of_an_application_are_not_changed():
+    fields = [[b"X-A", b" 1 "], (b"x-b", b"2")]
+    message = {"type": "http.response.start", "status": 200, "headers": fields}
+    peer = H1Peer(apps.sends(message, body(b"x")))
+    peer.fetch()
+    assert fields == [[b"X-A", b" 1 "], (b"x-b", b"2")]
+
+
+@pytest.mark.parametrize(
+    "shape", [list, tuple, iter, dict.fromkeys], ids=["list", "tuple", "iter", "keys"]
+)
+@pytest.mark.parametrize("more", [False, True])
+def test_headers_may_be_any_iterable(shape, more):
+    async def application(scope, receive, send):
+        message = start() | {"headers": shape([(b"x-a", b"1"), (b"x-b", b"2")])}
+        await send(message)
+        await send(body(b"x", more=more))
+        if more:
+            await send(body(b""))
+
+    answer = H1Peer(application).fetch()
+    assert (answer[b"x-a"], answer[b"x-b"]) == (b"1", b"2")
+
+
+def test_missing_keys_have_the_defaults_of_the_specification():
+    peer = H1Peer(
+        apps.sends({"type": "http.response.start", "status": 200}, {"type": "http.response.body"})
+    )
+    answer = peer.fetch()
+    assert answer.status == 200 and answer.body == b"" and answer.complete
+
+
+def test_the_task_that_is_cancelled_leaves_no_half_answer():
+    async def steps(seen, receive, send):
+        await send(start())
+        await send(body(b"half", more=True))
+        seen.append(asyncio.current_task())
+        await receive()
+        await receive()
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(GET)
+    script.seen[0].cancel()
+    peer.settle()
+    assert peer.reset
+
+
+def test_the_task_that_is_cancelled_before_its_answer_says_500():
+    async def steps(seen, receive, send):
+        seen.append(asyncio.current_task())
+        await receive()
+        await receive()
+
+    script = Script(steps)
+    peer = H1Peer(script)
+    peer.send(GET)
+    script.seen[0].cancel()
+    peer.settle()
+    assert peer.status == 500
+
+
+# Files
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 1000)
+    return path
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["sendfile", "by-reading"])
+def test_pathsend_sends_a_file_with_its_length(file, kernel):
+    message = {"type": "http.response.pathsend", "path": str(file)}
+    peer = H1Peer(apps.sends(start(), message), half_closable=kernel)
+    answer = peer.fetch()
+    assert answer.body == file.read_bytes() and answer[b"content-length"] == b"256000"
+    assert peer.fetch().complete and not peer.closed
+
+
+def test_pathsend_answers_head_without_content(file):
+    message = {"type": "http.response.pathsend", "path": str(file)}
+    peer = H1Peer(apps.sends(start(), message))
+    answer = peer.fetch(method="HEAD")
+    assert answer[b"content-length"] == b"256000" and peer.sent.endswith(b"\r\n\r\n")
+
+
+def test_pathsend_of_an_empty_file_is_an_empty_answer(tmp_path):
+    (tmp_path / "empty").touch()
+    message = {"type": "http.response.pathsend", "path": str(tmp_path / "empty")}
+    peer = H1Peer(apps.sends(start(), message))
+    assert peer.fetch().body == b"" and not peer.closed
+
+
+def test_pathsend_keeps_a_content_length_that_is_true(file):
+    message = {"type": "http.response.pathsend", "path": str(file)}
+    peer = H1Peer(apps.sends(start(200, (b"Content-Length", b"256000")), message))
+    assert peer.fetch().complete
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, lambda path: None], ids=["fifo", "dir", "none"]
+)
+def test_pathsend_of_what_is_no_file_is_a_500(tmp_path, make):
+    path = str(tmp_path / "it")
+    make(path)
+    peer = H1Peer(apps.sends(start(), {"type": "http.response.pathsend", "path": path}))
+    assert peer.fetch().status == 500 and not peer.closed
+    errors.expect("the application raised")
+
+
+def test_pathsend_leaves_no_descriptor_open(file):
+    before = len(os.listdir("/proc/self/fd"))
+    peer = H1Peer(apps.sends(start(), {"type": "http.response.pathsend", "path": str(file)}))
+    with_loop = len(os.listdir("/proc/self/fd"))
+    peer.fetch()
+    peer.stop_reading()
+    peer.send(GET)
+    peer.lose()
+    assert len(os.listdir("/proc/self/fd")) == with_loop >= before
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["sendfile", "by-reading"])
+def test_zerocopysend_sends_parts_of_a_file(file, kernel):
+    async def application(scope, receive, send):
+        with file.open("rb") as opened:
+            message = {"type": "http.response.zerocopysend", "file": opened}
+            await send(start())
+            await send(body(b"<", more=True))
+            await send(message | {"offset": 10, "count": 5, "more_body": True})
+            await send(message | {"count": 3, "more_body": True})
+            await send(message | {"count": 2, "more_body": True})
+            await send(message | {"offset": 255_998})
+
+    peer = H1Peer(application, half_closable=kernel)
+    expected = b"<" + bytes([10, 11, 12, 13, 14, 0, 1, 2, 3, 4, 254, 255])
+    assert peer.fetch().body == expected and not peer.closed
+
+
+def test_zerocopysend_of_more_than_there_is_cannot_be_taken_for_all(file):
+    async def application(scope, receive, send):
+        with file.open("rb") as opened:
+            await send(start(200, (b"content-length", b"300000")))
+            await send({"type": "http.response.zerocopysend", "file": opened, "count": 300_000})
+
+    peer = H1Peer(application)
+    peer.send(GET)
+    assert not peer.answer().complete and peer.reset
+    errors.expect("the application raised")
+
+
+def test_a_file_is_held_to_the_declared_length(file):
+    message = {"type": "http.response.pathsend", "path": str(file)}
+    peer = H1Peer(apps.sends(start(200, (b"content-length", b"100")), message))
+    answer = peer.fetch()
+    assert len(answer.body) == 100 and answer.complete
+    errors.records.clear()
+    assert peer.closed or peer.fetch().status == 200
+    errors.records.clear()
+
+
+def test_a_large_file_waits_for_the_client(tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(b"x" * 3_000_000)
+    peer = H1Peer(apps.sends(start(), {"type": "http.response.pathsend", "path": str(path)}))
+    peer.stop_reading()
+    peer.send(GET)
+    assert peer.wire.most < 512 * 1024
+    for _ in range(100):
+        peer.read(50_000)
+        peer.advance(1)
+    assert len(peer.answer().body) == 3_000_000
+
+
+# Accounts
+
+
+def test_every_response_is_counted_once_by_its_class():
+    peer = H1Peer(apps.answers(b"x", 404))
+    peer.fetch()
+    peer.fetch()
+    peer.send(b"GARBAGE\r\n\r\n")
+    assert peer.context.stats.responses == [0, 0, 0, 0, 3, 0]
+    assert peer.context.stats.aborted == 0
+
+
+def test_a_response_that_is_broken_off_is_counted_once_and_as_aborted():
+    peer = H1Peer(apps.sends(start(), body(b"half", more=True)))
+    peer.send(GET)
+    errors.expect("without completing")
+    assert peer.context.stats.responses == [0, 0, 1, 0, 0, 0]
+    assert peer.context.stats.aborted == 1
+
+
+def test_what_was_refused_in_the_middle_of_a_body_is_counted_by_its_status():
+    app = apps.Recorder()
+    peer = H1Peer(app)
+    peer.send(HALF)
+    peer.advance(40)
+    assert peer.status == 408
+    assert peer.context.stats.responses[4] == 1 and sum(peer.context.stats.responses) == 1
