@@ -196,8 +196,11 @@ class Stream(ABC):
         """The peer has sent everything."""
 
     @abstractmethod
-    def feed_reset(self, *, listening: bool = False) -> None:
-        """The peer will send no more; only if `listening` may it still read the answer."""
+    def feed_reset(self, *, listening: bool = False, answered: int = 0) -> None:
+        """The peer will send no more; only if `listening` may it still read the answer.
+
+        `answered` is the status that the connection has sent in the application's place.
+        """
 
     @abstractmethod
     async def run(self) -> None:

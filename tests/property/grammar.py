@@ -65,7 +65,7 @@ ODD_OCTETS = b'\r\n\0\t \x0b\x0c\x1f\x7f\x80\x85\xa0\xff:,;"_-'
 
 
 def head(random: Random) -> bytes:
-    """A request head with the empty line that ends it; most are ordinary, or a step away from it."""
+    """A request head with the empty line that ends it: ordinary, or a step away from it."""
     method = random.choice(METHODS) if random.random() < 0.95 else random.choice(ODD_METHODS)
     target = random.choice(TARGETS) if random.random() < 0.93 else random.choice(ODD_TARGETS)
     version = b"HTTP/1.1" if random.random() < 0.95 else random.choice(VERSIONS)

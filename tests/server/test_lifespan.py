@@ -19,7 +19,7 @@ DONE = {"type": "lifespan.shutdown.complete"}
 
 
 class Stage:
-    """Runs a lifespan to the end; a timer of the loop fires as soon as nothing else is left to do."""
+    """Runs a lifespan to its end; a timer fires as soon as nothing else is left to do."""
 
     def __init__(self) -> None:
         self.clock = Clock()

@@ -58,7 +58,8 @@ async def read(receive: Receive) -> bytes | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        data += message["body"]
+        part: bytes = message["body"]
+        data += part
         if not message["more_body"]:
             return data
 

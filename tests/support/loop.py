@@ -44,9 +44,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Runs every callback and task until all of them wait for something."""
         self.run_forever()
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(  # type: ignore[override]  # its type variables are typeshed's own
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         """Runs `func` here and now: threads would make the order of things a matter of luck."""
-        future = self.create_future()
+        future: asyncio.Future[Any] = self.create_future()
         try:
             future.set_result(func(*args))
         except Exception as error:

@@ -117,6 +117,7 @@ class House:
         self.loop = VirtualLoop(self.clock)
         self.failures: list[str] = []
         self.loop.set_exception_handler(self._failed)
+        served: Streams = {None: Exchange}
         fixed = [line.split(": ", 1) for line in config.header]
         defaults = Defaults(
             server=config.server_header,
@@ -128,7 +129,7 @@ class House:
             application=application,
             config=config,
             loop=self.loop,
-            streams={None: Exchange} | (streams or {}),
+            streams=served | (streams or {}),
             defaults=defaults,
             stats=Stats(),
             worker=1,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tricorn.connection import Connection, Gone
 
@@ -42,6 +42,7 @@ class MemoryWire:
         self.closing = False
         self.reset = False
         self.lost = False
+        self.write: Callable[[bytes], object] = self._write
         self._segments: deque[bytes] = deque()
         self._ended = False
         self._end_told = False
@@ -130,7 +131,7 @@ class MemoryWire:
 
     # Called by the connection
 
-    def write(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"{data!r} is not bytes")
         if not (self.shut or self.closing or self.lost):

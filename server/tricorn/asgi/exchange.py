@@ -37,8 +37,9 @@ log = logging.getLogger(__name__)
 PRESENT, LISTENING, GONE = range(3)
 """The peer: there; sends no more, but may still read; hears nothing any more."""
 
-WAITING, HEADED, STARTED, DONE = range(4)
-"""The response: nothing yet; its head is known; the head has been sent; all has been sent."""
+WAITING, HEADED, STARTED, TRAILING, DONE = range(5)
+"""The response: nothing yet; its head is known; that was sent; the content too; all of it."""
+BODILESS = frozenset((204, 205, 304))
 
 
 class Inbox:
@@ -116,12 +117,13 @@ class Exchange(Stream):
             inbox.trailers = trailers
             self._wake()
 
-    def feed_reset(self, *, listening: bool = False) -> None:
+    def feed_reset(self, *, listening: bool = False, answered: int = 0) -> None:
         if self.peer == GONE:
             return
         self.peer = LISTENING if listening else GONE
         if self.peer == GONE and self.progress != DONE:
-            self._account(aborted=True)
+            self.status = answered or self.status
+            self._account(aborted=not answered)
         self._wake()
 
     def _wake(self) -> None:
@@ -221,6 +223,7 @@ class Exchange(Stream):
     def _send_last(self, data: bytes) -> None:
         if self.trailing:
             self._send_part(data)
+            self.progress = TRAILING
             self.fields = []  # from here on: the trailers
             return
         if self.progress == HEADED:
@@ -251,7 +254,7 @@ class Exchange(Stream):
         if kind == "http.response.early_hint" and progress <= HEADED:
             links = [(b"link", link) for link in message["links"]]
             self.connection.send_informational(self.id, 103, links)
-        elif kind == "http.response.trailers" and self.trailing and progress == STARTED:
+        elif kind == "http.response.trailers" and progress == TRAILING:
             self.fields = [*self.fields, *message.get("headers", ())]
             if not message.get("more_trailers", False):
                 self.connection.send_trailers(self.id, self.fields)
@@ -262,7 +265,7 @@ class Exchange(Stream):
         elif kind == "http.response.zerocopysend" and HEADED <= progress <= STARTED:
             await self._send_file(message)
         else:
-            state = ("not started", "started", "started", "complete")[progress]
+            state = ("not started", "started", "started", "at its trailers", "complete")[progress]
             raise ApplicationError(f"{kind!r} while the response is {state}")
 
     async def _send_path(self, path: str) -> None:
@@ -316,7 +319,7 @@ class Exchange(Stream):
                     self.request,
                     self.status,
                     self.fields,
-                    self.sent,
+                    0 if self.request.method == "HEAD" or self.status in BODILESS else self.sent,
                     self.timing.opened,
                     self.timing.first_sent,
                     aborted,
@@ -331,7 +334,7 @@ class Exchange(Stream):
 
     def _failed(self, error: BaseException) -> None:
         gone = self.peer == GONE and isinstance(error, OSError)
-        if isinstance(error, Gone) or gone or self._cut_off:
+        if gone or self._cut_off or _comes_of_gone(error):
             log.debug("%s: the client has gone", self.request.path)
         else:
             log.error(
@@ -364,3 +367,19 @@ class Exchange(Stream):
             self._send_last(b"Bad Request\n" if self._cut_off else b"Internal Server Error\n")
         else:
             self.connection.send_reset(self.id, reason)
+
+
+def _comes_of_gone(error: BaseException) -> bool:
+    """Whether Gone is at the root of it: frameworks turn it into exceptions of their own."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if isinstance(each, Gone):
+            return True
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            left += (each.__cause__, each.__context__)
+            if isinstance(each, BaseExceptionGroup):
+                left += each.exceptions
+    return False

@@ -10,6 +10,9 @@ from typing import Any
 
 from tricorn.connection import Application, Message
 
+CANCEL_TIMEOUT = 1.0
+"""Seconds that a lifespan which is cancelled has to end."""
+
 log = logging.getLogger(__name__)
 
 
@@ -45,13 +48,23 @@ class Lifespan:
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(self._run(), context=self.variables)
         self._inbox.put_nowait({"type": "lifespan.startup"})
-        message = await self._answer(timeout)
+        started = False
+        try:
+            self._judge(await self._answer(timeout), timeout)
+            started = True
+        finally:
+            if not started:  # failed, or told to stop meanwhile: there is nothing to shut down
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=CANCEL_TIMEOUT)
+
+    def _judge(self, message: Message | None, timeout: float) -> None:
+        """What the answer to lifespan.startup means; raises LifespanFailed."""
         if message is None:
             raise LifespanFailed(
                 f"the application's lifespan startup took longer than {timeout:g} seconds "
                 "(--startup-timeout)"
             )
-        match message["type"]:
+        match message.get("type"):
             case "lifespan.startup.complete":
                 return
             case "lifespan.startup.failed":
@@ -81,32 +94,25 @@ class Lifespan:
         """Lets the application clean up; all that can be done about a failure is to log it."""
         if not self.supported or self._task is None:
             return
-        if self._task.done():
+        if not self._task.done():
+            self._inbox.put_nowait({"type": "lifespan.shutdown"})
+        elif self._outbox.empty():
             return
-        self._inbox.put_nowait({"type": "lifespan.shutdown"})
         message = await self._answer(timeout)
         if message is None:
             log.error("the application's lifespan shutdown took longer than %g seconds", timeout)
-        elif message["type"] == "lifespan.shutdown.failed":
+        elif message.get("type") == "lifespan.shutdown.failed":
             log.error("the application's lifespan shutdown failed: %s", message.get("message", ""))
-        elif message["type"] == "raised":
-            log.error("the application's lifespan shutdown raised", exc_info=message["error"])
-        self._cancel()
-        await asyncio.wait([self._task], timeout=1.0)
+        elif message.get("type") == "raised":
+            log.error("the application's lifespan raised", exc_info=message["error"])
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=CANCEL_TIMEOUT)
 
     async def _answer(self, timeout: float) -> Message | None:
         try:
             return await asyncio.wait_for(self._outbox.get(), timeout or None)
         except TimeoutError:
             return None
-        except asyncio.CancelledError:
-            # The worker is to stop before the application has started: nothing to shut down.
-            self._cancel()
-            raise
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
 
     async def _run(self) -> None:
         received = False

@@ -248,7 +248,7 @@ class Http1Connection(Receiving):
         stream = self.streams.pop(self.id, None)
         answered = self.framing is not None
         if stream:
-            stream.feed_reset()
+            stream.feed_reset(answered=0 if answered else refusal.status)
         else:
             self.context.refused(self.endpoints, refusal.status)
         self.pending = self.framing = None

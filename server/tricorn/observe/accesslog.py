@@ -226,7 +226,7 @@ def _as_json(entry: Entry) -> str:
         "user_agent": _header(request, b"user-agent"),
         "referer": _header(request, b"referer"),
     }
-    return json.dumps(fields, ensure_ascii=False)
+    return json.dumps(fields)
 
 
 def _plain(value: bytes) -> str:

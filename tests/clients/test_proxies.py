@@ -1,0 +1,179 @@
+"""Proxies that people put in front, with lasting connections to the server behind."""
+
+import hashlib
+import os
+import pwd
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.clients.programs import program
+from tests.process.load import Load
+from tests.support.process import PATIENCE, Client, serve
+
+pytestmark = pytest.mark.slow
+
+NGINX = """
+daemon off;
+user {user};
+pid {directory}/nginx.pid;
+error_log stderr warn;
+worker_processes 1;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_max_body_size 100m;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    upstream tricorn {{ server {upstream}; keepalive 16; }}
+    server {{
+        listen unix:{directory}/front;
+        location / {{
+            proxy_pass http://tricorn;
+            proxy_http_version 1.1;
+            proxy_set_header connection "";
+            proxy_set_header host $host;
+            # What fails must be seen, not tried again.
+            proxy_next_upstream off;
+            proxy_buffering off;
+            proxy_request_buffering {buffering};
+        }}
+    }}
+}}
+"""
+HAPROXY = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 20s
+    timeout server 20s
+    retries 0
+    http-reuse always
+frontend front
+    bind unix@{directory}/front
+    default_backend tricorn
+backend tricorn
+    server one {upstream}
+"""
+
+
+@contextmanager
+def proxy(kind, directory, upstream, buffering="off"):
+    """Runs a proxy in front of a port; yields the path of its own socket, as it can be told no port
+    that is surely free."""
+    command = program(kind)
+    file = directory / f"{kind}.conf"
+    template = {"nginx": NGINX, "haproxy": HAPROXY}[kind]
+    values = {"directory": directory, "upstream": f"127.0.0.1:{upstream}", "buffering": buffering}
+    file.write_text(template.format(**values, user=pwd.getpwuid(os.getuid()).pw_name))
+    options = ["-c", str(file), "-e", "stderr"] if kind == "nginx" else ["-f", str(file), "-db"]
+    with (
+        open(directory / "proxy.log", "wb") as log,
+        subprocess.Popen([command, *options], stdout=log, stderr=log) as process,
+    ):
+        front = directory / "front"
+        try:
+            wait_for_listener(front, process)
+            yield front
+        except BaseException as error:
+            error.add_note((directory / "proxy.log").read_text())
+            raise
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def wait_for_listener(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            Client(str(path)).socket.close()
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline, "the proxy is not there"
+            os.sched_yield()
+        else:
+            return
+
+
+KINDS = pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+
+
+@KINDS
+def test_connections_behind_the_proxy_last(tmp_path, kind):
+    with serve(tmp_path) as server, proxy(kind, tmp_path, server.port) as front:
+        ports = set()
+        for _ in range(20):
+            with Client(str(front)) as client:
+                answer = client.fetch("/ends", "GET", "connection: close")
+                ports.add(answer.text.split("]")[0])
+        assert len(ports) <= 2, ports
+
+
+@KINDS
+@pytest.mark.parametrize("buffering", ["on", "off"])
+def test_upload_through_the_proxy(tmp_path, kind, buffering):
+    body = os.urandom(1024 * 1024) * 5
+    expected = hashlib.sha256(body).hexdigest()
+    with (
+        serve(tmp_path) as server,
+        proxy(kind, tmp_path, server.port, buffering) as front,
+        Client(str(front)) as client,
+    ):
+        assert client.upload("/upload", body).text == expected
+        client.request("/upload", "POST", "transfer-encoding: chunked")
+        for start in range(0, len(body), 100_000):
+            part = body[start : start + 100_000]
+            client.send(b"%x\r\n%b\r\n" % (len(part), part))
+        client.send(b"0\r\n\r\n")
+        assert client.answer("POST").text == expected
+
+
+@KINDS
+def test_stream_through_the_proxy_comes_part_by_part(tmp_path, kind):
+    with (
+        serve(tmp_path) as server,
+        proxy(kind, tmp_path, server.port) as front,
+        Client(str(front)) as client,
+    ):
+        client.request("/echo", "POST", "transfer-encoding: chunked")
+        client.send(b"5\r\nfirst\r\n")
+        response = client.response("POST")
+        assert response.read1() == b"first"
+        client.send(b"6\r\nsecond\r\n0\r\n\r\n")
+        assert response.read() == b"second"
+
+
+@KINDS
+def test_download_through_the_proxy(tmp_path, kind):
+    with (
+        serve(tmp_path) as server,
+        proxy(kind, tmp_path, server.port) as front,
+        Client(str(front)) as client,
+    ):
+        assert len(client.fetch("/download?parts=1000").body) == 1000 * 16384
+        assert client.fetch("/wrong").status == 500
+        assert client.fetch("/missing").status == 404
+
+
+@KINDS
+def test_reload_behind_the_proxy_is_not_noticed(tmp_path, kind):  # F35
+    options = ("--reload-settle", "0.2")
+    with (
+        serve(tmp_path, *options, workers=2) as server,
+        proxy(kind, tmp_path, server.port) as front,
+    ):
+        before = set(server.children())
+        with Load(front) as load:
+            server.signal(signal.SIGHUP)
+            server.wait_for(r"reload complete$")
+            server.wait_for(r"stopped$")
+            load.go_on(200)
+        assert load.failures == []
+        assert not before & set(server.children())

@@ -1,0 +1,77 @@
+"""cli.py: what the command answers without serving; the rest is in tests/process."""
+
+import logging
+
+import pytest
+
+from tricorn import cli
+from tricorn.config import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def undisturbed(monkeypatch, tmp_path):
+    """In a directory of its own, and with the logging of before afterwards."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PORT", "WEB_CONCURRENCY", "TRICORN_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    loggers = [logging.getLogger(name) for name in ("tricorn", "tricorn_supervisor")]
+    before = [(each, list(each.handlers), each.level, each.propagate) for each in loggers]
+    yield
+    for each, handlers, level, propagate in before:
+        each.handlers[:] = handlers
+        each.setLevel(level)
+        each.propagate = propagate
+
+
+def ended(*argv) -> int:
+    with pytest.raises(SystemExit) as end:
+        cli.main(argv)
+    return end.value.code
+
+
+def test_version(capsys):
+    assert ended("--version") == 0
+    assert capsys.readouterr().out.startswith("tricorn ")
+
+
+def test_help(capsys):
+    assert ended("--help") == 0
+    assert "--bind" in capsys.readouterr().out
+
+
+def test_printed_configuration(capsys):
+    assert ended("--print-config", "-w", "3", "main:app") == 0
+    assert "workers = 3" in capsys.readouterr().out
+
+
+def test_checked_configuration(capsys):
+    assert ended("--check-config", "main:app") == 0
+    assert capsys.readouterr().out == "the configuration is fine\n"
+
+
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["--no-such-option"], "--no-such-option"),
+        ([], ""),
+        (["--check-config", "--certfile", "missing", "main:app"], "missing"),
+        (["--check-config", "--access-logfile", "/no/such/x", "main:app"], "--access-logfile"),
+        (["--check-config", "--error-logfile", "/no/such/x", "main:app"], "--error-logfile"),
+        (
+            ["--check-config", "--access-log", "--access-logformat", "%(zz)s", "main:app"],
+            "%(zz)s",
+        ),
+        (["-b", "127.0.0.1:99999", "main:app"], "99999"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(capsys, argv, said):
+    assert ended(*argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("server: ") and said in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_run_leaves_the_end_of_the_process_to_main():
+    with pytest.raises(ConfigError):
+        cli.run(["--no-such-option"])
