@@ -56,7 +56,9 @@ def name_of(file: Path) -> str:
 
 
 MODULES = {
-    name_of(file): ast.parse(file.read_text()) for source in SOURCES for file in source.rglob("*.py")
+    name_of(file): ast.parse(file.read_text())
+    for source in SOURCES
+    for file in source.rglob("*.py")
 }
 
 
@@ -186,9 +188,7 @@ def test_setup_lists_every_package():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     listed = setup["options"]["packages"].split()
-    packages = {
-        name_of(file) for source in SOURCES for file in source.rglob("__init__.py")
-    }
+    packages = {name_of(file) for source in SOURCES for file in source.rglob("__init__.py")}
     assert set(listed) == packages, "options.packages in setup.cfg is what we ship"
     assert listed == sorted(listed)
 

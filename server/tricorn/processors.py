@@ -39,7 +39,8 @@ def _folders(cgroups: Path, membership: Path) -> list[Path]:
     except OSError:
         return folders
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, _, entry = line.partition(":")
+        controllers, _, path = entry.partition(":")
         root = cgroups / "cpu" if "cpu" in controllers.split(",") else cgroups
         group = Path(path.lstrip("/"))
         folders.extend(root / each for each in (group, *group.parents))
@@ -49,15 +50,14 @@ def _folders(cgroups: Path, membership: Path) -> list[Path]:
 def _second_version(folder: Path) -> float:
     try:
         limit, period = (folder / "cpu.max").read_text().split()
-    except (OSError, ValueError):
+        return math.inf if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # none there, or none that can be read
         return math.inf
-    return math.inf if limit == "max" else int(limit) / int(period)
 
 
 def _first_version(folder: Path) -> float:
     try:
         limit = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
+        return limit / int((folder / "cpu.cfs_period_us").read_text()) if limit > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
         return math.inf
-    return limit / period if limit > 0 else math.inf

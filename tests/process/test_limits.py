@@ -224,7 +224,8 @@ def wait_until_as(client, before, *, slack=1) -> None:
 
 
 def test_backlog_is_as_large_as_asked_for(tmp_path):
-    with serve(tmp_path, "--backlog", "7") as server, socket.create_connection(
-        ("127.0.0.1", server.port)
+    with (
+        serve(tmp_path, "--backlog", "7") as server,
+        socket.create_connection(("127.0.0.1", server.port)),
     ):
         assert server.fetch().status == 200

@@ -16,9 +16,7 @@ OPERATOR, APPLICATION = 2, 3
 
 def failure(tmp_path, application, *options, workers=2):
     """The status and the log of a server whose application cannot start."""
-    with serve(
-        tmp_path, *options, application=application, workers=workers, ready=False
-    ) as server:
+    with serve(tmp_path, *options, application=application, workers=workers, ready=False) as server:
         return server.wait(), server.log
 
 
@@ -68,7 +66,9 @@ def test_application_that_fails_is_shown_where(tmp_path, application, said, trac
     (sentence,) = sentences(log)  # once, however many workers there are
     assert said in sentence
     assert log.count(traced) == 1
-    ours = [each for each in log.splitlines() if "tricorn_supervisor" in each or "importlib" in each]
+    ours = [
+        each for each in log.splitlines() if "tricorn_supervisor" in each or "importlib" in each
+    ]
     assert ours == [], "the traceback shows our code, where there is nothing to mend"
 
 
@@ -174,9 +174,7 @@ def test_low_port_without_the_right_to_it(tmp_path):  # F21
         prefix += ["--inh-caps=-all", "--ambient-caps=-all"]
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 1:
         pytest.skip("every user may use every port here")
-    ended = run(
-        "-b", "127.0.0.1:1", "tricorn.demo:app", directory=Path("/"), prefix=prefix
-    )
+    ended = run("-b", "127.0.0.1:1", "tricorn.demo:app", directory=Path("/"), prefix=prefix)
     assert ended.returncode == OPERATOR
     assert ended.stderr == (
         "server: cannot listen on 127.0.0.1:1: a port below 1024 needs CAP_NET_BIND_SERVICE\n"

@@ -13,7 +13,7 @@ from tricorn.http1.head import Heads
 
 RANDOMS = st.randoms(use_true_random=False)
 MANY = settings(
-    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 
 

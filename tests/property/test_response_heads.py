@@ -25,7 +25,7 @@ FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=5)
 METHODS = st.sampled_from(["GET", "HEAD", "POST"])
 STATUSES = st.sampled_from([200, 201, 204, 205, 299, 304, 404, 500, 599])
 SETTINGS = settings(
-    max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 
 

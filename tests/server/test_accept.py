@@ -12,7 +12,7 @@ from tricorn.config import Config
 from tricorn.net import accept
 from tricorn_supervisor.scoreboard import Field
 
-pytestmark = pytest.mark.parametrize("loop", LOOPS)
+on_both_loops = pytest.mark.parametrize("loop", LOOPS)
 
 HELD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nx"
 """A request that lasts until its last octet comes."""
@@ -38,6 +38,7 @@ async def hold(place):
     return reader, writer
 
 
+@on_both_loops
 def test_serves_who_connects(loop):
     async def main():
         async with site(hello) as place:
@@ -46,6 +47,7 @@ def test_serves_who_connects(loop):
     run(loop, main)
 
 
+@on_both_loops
 def test_counts_what_it_holds(loop):
     async def main():
         async with site(hello) as place:
@@ -61,6 +63,7 @@ def test_counts_what_it_holds(loop):
     run(loop, main)
 
 
+@on_both_loops
 def test_leaves_clients_above_the_limit_in_the_queue(loop):
     async def main():
         async with site(hello, Config(limit_connections=2)) as place:
@@ -81,6 +84,7 @@ def test_leaves_clients_above_the_limit_in_the_queue(loop):
     run(loop, main)
 
 
+@on_both_loops
 def test_full_worker_says_so_once(loop, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("tricorn"), "propagate", True)
 
@@ -98,6 +102,7 @@ def test_full_worker_says_so_once(loop, caplog, monkeypatch):
     assert caplog.text.count("clients wait") <= 1
 
 
+@on_both_loops
 def test_closed_acceptor_lets_go_of_the_listener(loop):
     async def main():
         async with site(hello) as place:
@@ -112,6 +117,7 @@ def test_closed_acceptor_lets_go_of_the_listener(loop):
     run(loop, main)
 
 
+@on_both_loops
 def test_takes_everybody_while_its_siblings_take_nobody(loop):
     async def main():
         async with site(hello, siblings=3) as place:  # which hold nothing, and never will
@@ -123,6 +129,7 @@ def test_takes_everybody_while_its_siblings_take_nobody(loop):
     run(loop, main)
 
 
+@on_both_loops
 def test_sits_out_where_it_holds_more_than_its_share(loop):
     async def main():
         async with site(hello, siblings=3, opened=False) as place:
@@ -138,13 +145,15 @@ def test_sits_out_where_it_holds_more_than_its_share(loop):
     run(loop, main)
 
 
+@on_both_loops
 def test_idle_connections_make_room_at_the_limit(loop):
     async def main():
         async with site(hello, Config(limit_connections=10)) as place:
             clients = [await place.connect() for _ in range(10)]
             for reader, writer in clients:
+                place.context.now += 1
                 writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-                await reader.readuntil(b"0\r\n\r\n")
+                await reader.readuntil(b"\r\n\r\nx")
             assert place.acceptor.held == 10
             place.acceptor.shed()
             while place.acceptor.held == 10:
@@ -157,6 +166,7 @@ def test_idle_connections_make_room_at_the_limit(loop):
     run(loop, main)
 
 
+@on_both_loops
 def test_clients_that_come_in_a_crowd_are_all_served(loop):
     async def main():
         async with site(hello) as place:
@@ -166,19 +176,14 @@ def test_clients_that_come_in_a_crowd_are_all_served(loop):
     run(loop, main)
 
 
-@pytest.mark.parametrize(
-    "wanted, descriptors, expected",
-    [(0, 1000, 1000 - accept.RESERVE), (50, 1000, 50), (0, 20, 1), (5000, 300, 300 - 64)],
-)
 @pytest.mark.slow
-def test_limit_leaves_descriptors_for_others(loop, wanted, descriptors, expected):
-    if loop != LOOPS[0]:
-        pytest.skip("has nothing to do with the loop")
-    found = subprocess.run(
-        ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", sys.executable, "-c"]
-        + [f"from tricorn.net.accept import connection_limit as f; print(f({wanted}))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert int(found.stdout) == expected
+def test_limit_leaves_descriptors_for_others():
+    code = "from tricorn.net.accept import connection_limit as f; print(f(0), f(50))"
+    for descriptors, expected in ((1000, "936 50"), (300, "236 50"), (20, "1 1")):
+        found = subprocess.run(
+            ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found.stdout.strip() == expected

@@ -132,13 +132,7 @@ def test_failed_answer_ends_with_a_reset(loop):
                 await reader.read()
             await close(writer)
 
-    import logging
-
-    logging.getLogger("tricorn").addFilter(lambda record: False)
-    try:
-        run(loop, main)
-    finally:
-        logging.getLogger("tricorn").filters.clear()
+    run(loop, main)
 
 
 def test_half_closed_client_is_answered(loop):
@@ -182,24 +176,29 @@ def test_file_arrives_whole_and_behind_its_head(loop, tmp_path):
 def test_file_to_a_client_that_leaves_is_given_up(loop, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(20_000_000))
-    ended = asyncio.Event()
+    ends = []
 
     async def app(scope, receive, send):
         try:
             await sender(path)(scope, receive, send)
         finally:
-            ended.set()
+            ends.pop().set()
 
     async def main():
         async with site(app) as place:
-            before = len(os.listdir("/proc/self/fd"))
-            client = await slow_client(place)
-            await turn()
-            client.close()
-            await ended.wait()
-            while place.acceptor.held:
-                await asyncio.sleep(0)
-            assert len(os.listdir("/proc/self/fd")) <= before
+            descriptors = set()
+            for _ in range(4):
+                ended = asyncio.Event()
+                ends.append(ended)
+                client = await slow_client(place)
+                await turn()
+                client.close()
+                await ended.wait()
+                while place.acceptor.held:
+                    await asyncio.sleep(0)
+                await turn()
+                descriptors.add(len(os.listdir("/proc/self/fd")))
+            assert len(descriptors) == 1, descriptors
 
     run(loop, main)
 
@@ -222,10 +221,4 @@ def test_file_that_shrinks_ends_the_connection(loop, tmp_path):
             assert len(data) < 5_000_000
             client.close()
 
-    import logging
-
-    logging.getLogger("tricorn").addFilter(lambda record: False)
-    try:
-        run(loop, main)
-    finally:
-        logging.getLogger("tricorn").filters.clear()
+    run(loop, main)

@@ -178,8 +178,3 @@ def test_protocol_is_chosen_from_what_both_speak(authority, config):
     client.set_alpn_protocols(["h2", "http/1.1"])
     session = shake_hands(tls.server_context(config), client)
     assert session.selected_alpn_protocol() == "http/1.1"
-
-
-def test_required_certificate_without_authorities_is_a_mistake(config):
-    # No client could ever connect.
-    assert "--ca-certs" in problem(replace(config, verify_mode="CERT_REQUIRED"))

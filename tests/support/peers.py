@@ -12,7 +12,7 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -193,10 +193,9 @@ class Peer(ABC):
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None:
+        # What went wrong already is what the test has to show.
+        with suppress(AssertionError) if kind else nullcontext():
             self.finish()
-        else:
-            unfinished.remove(self)
 
     @abstractmethod
     def fetch(
@@ -235,10 +234,12 @@ class Peer(ABC):
         """Goes away; the last one of a house looks whether anything is left in it."""
         if self in unfinished:
             unfinished.remove(self)
-            self.lose()
-            self.house.peers.remove(self)
-            if not self.house.peers:
-                self.house.close()
+            try:
+                self.lose()
+            finally:
+                self.house.peers.remove(self)
+                if not self.house.peers:
+                    self.house.close()
 
 
 class H1Peer(Peer):
@@ -376,9 +377,11 @@ def split_randomly(data: bytes, seed: int | str) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
+DRIPPED = 10_000
+"""Octets up to which it matters that they come one by one; it takes its time."""
 WAYS: dict[str, Callable[[bytes], Iterable[bytes]]] = {
     "whole": lambda data: [data],
-    "byte-by-byte": byte_by_byte,
+    "byte-by-byte": lambda data: [*byte_by_byte(data[:DRIPPED]), data[DRIPPED:]],
     "split": lambda data: split_randomly(data, len(data)),
 }
 """How bytes may arrive. It must not matter."""

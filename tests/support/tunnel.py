@@ -62,7 +62,7 @@ class Tunnel(Stream):
     def feed_end(self, trailers: Sequence[Field] = ()) -> None:
         self.connection.send_data(self.id, b"", end=True)
 
-    def feed_reset(self, *, listening: bool = False) -> None:
+    def feed_reset(self, *, listening: bool = False, answered: int = 0) -> None:
         self.lost = True
 
     async def run(self) -> None:

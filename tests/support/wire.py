@@ -100,7 +100,7 @@ class MemoryWire:
     def _lose(self) -> None:
         if self.lost or self.connection is None:
             return
-        self.lost = True
+        self.lost = self.closing = True
         self.full = False
         connection, self.connection = self.connection, None
         connection.context.connections.discard(connection)

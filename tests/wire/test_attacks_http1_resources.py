@@ -175,6 +175,7 @@ def test_r_02_time_outs_of_bodies_may_be_turned_off():
 # heads; the limits themselves are in test_rfc9112
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "data, statuses",
     [

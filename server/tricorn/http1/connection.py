@@ -7,6 +7,8 @@ response leaves in one write where its first part is also its last.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tricorn.connection import (
     ApplicationError,
@@ -192,10 +194,8 @@ class Http1Connection(Receiving):
         return not (self.wire.full or self.wire.closing)
 
     async def writable(self, id: int) -> None:
-        self._await_peer()
-        await self.wire.drain()
-        if id in self.streams:
-            self._arm()
+        with self._stalling(id):
+            await self.wire.drain()
 
     async def send_file(self, id: int, file: int, offset: int, count: int) -> None:
         if id not in self.streams:
@@ -204,15 +204,24 @@ class Http1Connection(Receiving):
         framing = self.framing
         if framing is None or framing.silent:
             return
-        if framing.remaining is None or framing.remaining < count:
-            await self.copy_file(id, file, offset, count)
-            return
+        if framing.remaining is not None and framing.remaining >= count:
+            with self._stalling(id):
+                if await self.wire.sendfile(file, offset, count):
+                    framing.remaining -= count
+                    return
+        await self.copy_file(id, file, offset, count)
+
+    @contextmanager
+    def _stalling(self, id: int) -> Iterator[None]:
+        """While it lasts, the peer has write_timeout seconds to read something."""
         self._await_peer()
-        if await self.wire.sendfile(file, offset, count):
-            framing.remaining -= count
-            self._arm()
-        else:
-            await self.copy_file(id, file, offset, count)
+        self.stalled = True
+        try:
+            yield
+        finally:
+            self.stalled = False
+            if id in self.streams:
+                self._arm()
 
     def drain(self) -> None:
         self.persistent = False

@@ -71,6 +71,7 @@ class Receiving(Connection):
         "phase",
         "reading",
         "request",
+        "stalled",
         "unread",
         "unsent",
     )
@@ -100,6 +101,8 @@ class Receiving(Connection):
         """Octets of content that the application has not taken."""
         self.budget = 0
         """Octets that may still be discarded."""
+        self.stalled = False
+        """The application waits for the peer to read."""
         self.unsent = 0
         """Octets that waited for the peer when the deadline was set."""
         config = context.config
@@ -264,7 +267,7 @@ class Receiving(Connection):
         if body.ended:
             self.body = None
             self.phase = BUSY
-            self.deadline = FOREVER
+            self._arm()
             if stream:
                 stream.feed_end(body.trailers)
             elif self.persistent:
@@ -347,6 +350,8 @@ class Receiving(Connection):
 
     def _arm(self) -> None:
         """Sets the deadline of what is to come from the peer: the next part of a body."""
+        if self.stalled:
+            return  # it has to read first
         self.deadline = FOREVER
         if self.phase == BODY and self.body and self.invited and not self.paused:
             config = self.context.config
@@ -367,7 +372,7 @@ class Receiving(Connection):
             self.wire.pause_reading()
             if self.phase == BODY:
                 self.body_since -= self.context.now  # the clock of the peer stops
-                self.deadline = FOREVER
+                self._arm()
 
     def _resume(self) -> None:
         if self.paused:

@@ -125,16 +125,17 @@ def _load_certificate(context: ssl.SSLContext, config: Config) -> None:
 
     try:
         context.load_cert_chain(config.certfile, config.keyfile or None, password)
-    except ssl.SSLError as error:
+    except (ssl.SSLError, ValueError) as error:  # a ValueError for a password over 1024 octets
         key = config.keyfile or config.certfile
-        if error.reason == "KEY_VALUES_MISMATCH":
+        reason = getattr(error, "reason", None) or error
+        if reason == "KEY_VALUES_MISMATCH":
             sentence = f"--keyfile {key} is not the key of --certfile {config.certfile}"
         elif asked:
             sentence = f"--keyfile {key} is encrypted, and --keyfile-password does not open it"
         else:
             sentence = (
                 f"--certfile {config.certfile} and --keyfile {key} are no certificate with its "
-                f"key in PEM ({error.reason or error})"
+                f"key in PEM ({reason})"
             )
         raise ConfigError(sentence) from None
 

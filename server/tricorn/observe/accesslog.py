@@ -6,6 +6,7 @@ The format is taken apart once, at the start; a record then costs only the atoms
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -109,9 +110,11 @@ def _request_field(entry: Entry, name: bytes) -> str:
 
 
 def _found(fields: Fields, name: bytes) -> str:
-    for key, value in fields:
-        if key.lower() == name:
-            return _text(value) or "-"
+    # What an application put into a response that was never sent may be anything.
+    with contextlib.suppress(TypeError, ValueError, AttributeError):
+        for key, value in fields:
+            if key.lower() == name:
+                return _text(value) or "-"
     return "-"
 
 
