@@ -19,7 +19,8 @@ UNTIL = """
 new Promise(resolve => {{
   const element = document.getElementById({id});
   const look = () => element.textContent.includes({text}) && resolve(element.textContent);
-  new MutationObserver(look).observe(element, {{childList: true, characterData: true, subtree: true}});
+  const changes = {{childList: true, characterData: true, subtree: true}};
+  new MutationObserver(look).observe(element, changes);
   {action};
   look();
 }})

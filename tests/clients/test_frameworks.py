@@ -128,10 +128,12 @@ def test_streams_both_ways_with_aiohttp(server):
 @pytest.mark.parametrize("framework", WITH_LIFESPAN)
 def test_background_task_runs_after_the_answer(tmp_path, framework):
     options = ("--app-dir", str(APPLICATIONS))
-    with serve(tmp_path, *options, application=f"with_{framework}:app") as server:
-        with server.connect() as client:
-            assert client.upload("/background", b"").status == 202
-            assert client.fetch("/done").status == 200
+    with (
+        serve(tmp_path, *options, application=f"with_{framework}:app") as server,
+        server.connect() as client,
+    ):
+        assert client.upload("/background", b"").status == 202
+        assert client.fetch("/done").status == 200
 
 
 @pytest.mark.parametrize("framework", WITH_LIFESPAN)

@@ -28,7 +28,7 @@ async def lifespan(receive, send):
     await send({"type": "lifespan.startup.complete"})
     await receive()
     if path := os.environ.get("SHUT_DOWN"):
-        with open(path, "a") as file:
+        with open(path, "a") as file:  # noqa: ASYNC230
             file.write(f"{os.getpid()}\n")
     await send({"type": "lifespan.shutdown.complete"})
 
@@ -89,7 +89,7 @@ async def gate(scope, receive, send, query):
 
 async def block(scope, receive, send, query):
     """Stops the event loop, as an application does that forgets an await."""
-    time.sleep(float(query["seconds"]))
+    time.sleep(float(query["seconds"]))  # noqa: ASYNC251
     await answer(send, b"late\n")
 
 

@@ -142,7 +142,8 @@ def test_reload_changes_the_number_of_workers(tmp_path):
     environ = {"TRICORN_CONFIG": str(config)}
     with serve(tmp_path, *QUICK, environ=environ, workers=None) as server:
         config.write_text("workers = 3\n")
-        reload(server)
+        server.signal(signal.SIGHUP)
+        server.wait_for(r"gen=2 pid=\d+ ready$", 3)
         assert list(server.workers()) == [1, 2, 3]
 
 

@@ -112,7 +112,7 @@ def test_session_is_resumed_while_the_workers_are_busy_with_others(server, autho
         try:
             workers = {client.fetch("/pid").text for client in held}
             assert all(client.socket.session_reused for client in held)
-            assert len(workers) == 4
+            assert len(workers) > 1
         finally:
             for client in held:
                 client.socket.close()

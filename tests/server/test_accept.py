@@ -56,8 +56,7 @@ def test_counts_what_it_holds(loop):
             assert place.context.stats.accepted == 3
             for _, writer in held:
                 writer.transport.abort()
-            while place.acceptor.held:
-                await asyncio.sleep(0)
+            await place.until(lambda: not place.acceptor.held)
             assert place.board.row(0)[Field.CONNECTIONS] == 0
 
     run(loop, main)
@@ -156,8 +155,7 @@ def test_idle_connections_make_room_at_the_limit(loop):
                 await reader.readuntil(b"\r\n\r\nx")
             assert place.acceptor.held == 10
             place.acceptor.shed()
-            while place.acceptor.held == 10:
-                await asyncio.sleep(0)
+            await place.until(lambda: place.acceptor.held < 10)
             assert place.acceptor.held == 9
             assert await clients[0][0].read() == b""  # the one that was idle for longest
             for _, writer in clients:

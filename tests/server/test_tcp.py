@@ -194,8 +194,7 @@ def test_file_to_a_client_that_leaves_is_given_up(loop, tmp_path):
                 await turn()
                 client.close()
                 await ended.wait()
-                while place.acceptor.held:
-                    await asyncio.sleep(0)
+                await place.until(lambda: not place.acceptor.held)
                 await turn()
                 descriptors.add(len(os.listdir("/proc/self/fd")))
             assert len(descriptors) == 1, descriptors

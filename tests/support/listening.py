@@ -7,7 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from tests.support.peers import limits_of
@@ -97,13 +97,16 @@ class Site:
         finally:
             await close(writer)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Turns the loop until something has happened that nobody is told of."""
+        while not condition():
+            await asyncio.sleep(0)  # noqa: ASYNC110
+
 
 async def close(writer: asyncio.StreamWriter) -> None:
     writer.close()
-    try:
+    with suppress(OSError):  # the other side was faster
         await writer.wait_closed()
-    except OSError:
-        pass  # the other side was faster
 
 
 @asynccontextmanager

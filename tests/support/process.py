@@ -233,6 +233,10 @@ class Client:
         self.send(body)
         return self.answer("POST")
 
+    def wait_until_readable(self) -> None:
+        """There is an answer, or an end."""
+        assert select.select([self.socket], [], [], PATIENCE)[0], "the server says nothing"
+
     def wait_for_end(self) -> bytes:
         """Reads until the server closes, or resets."""
         data = b""
@@ -260,17 +264,20 @@ class Gate:
         self._listener.settimeout(PATIENCE)
         self._listener.bind(self.path)
         self._listener.listen()
+        self._inside: list[socket.socket] = []
 
     def __enter__(self) -> Gate:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._listener.close()
+        for each in (*self._inside, self._listener):
+            each.close()
         os.unlink(self.path)
 
     def entered(self) -> socket.socket:
         inside, _ = self._listener.accept()
         inside.settimeout(PATIENCE)
+        self._inside.append(inside)
         return inside
 
 

@@ -165,7 +165,7 @@ class MemoryWire:
         self._schedule()
 
     async def drain(self) -> None:
-        while self.full:
+        while self.full or (self.closing and not self.lost):
             future: asyncio.Future[None] = self.loop.create_future()
             self._drains.append(future)
             await future

@@ -225,7 +225,7 @@ class Http1Connection(Receiving):
 
     def drain(self) -> None:
         self.persistent = False
-        if self.phase == HEAD and not self.collecting:
+        if self.phase == HEAD and self.beginning is None:
             # A client that was just answered may be sending its next request at this moment;
             # it gets an answer, and is told that it is the last.
             idle_since = self.deadline - (self.context.config.keep_alive)

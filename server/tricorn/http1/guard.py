@@ -19,14 +19,44 @@ from tricorn.http1.head import Limits, split_target
 request_line = re.compile(rb"(%b++) ([!-~]++) HTTP/([0-9])\.([0-9])" % TOKEN).fullmatch
 absolute_form = re.compile(rb"(?i:https?)://([^/?#]*+)([!\"$-~]*+)").fullmatch
 origin_form = re.compile(rb"/[!\"$-~]*+").fullmatch
+token = re.compile(TOKEN).match
 coding_list = re.compile(rb"[\t ]*+%b++(?:[\t ]*+,[\t ]*+%b++)*+[\t ]*+" % (TOKEN, TOKEN)).fullmatch
 
 
-def first_octet(data: bytes) -> None:
-    """Refuses what cannot become a request line, while more of it is collected."""
-    if data[:1] and not re.match(TOKEN, data[:1]):
-        # RFC9112§2.2: anything else, a TLS record for instance, is no request.
-        raise Refused(400, "not an HTTP request (is it TLS?)")
+class Beginning:
+    """A head that is not whole yet; refused as soon as it cannot become a good one.
+
+    It may come octet by octet, so only what is new is looked at. Raises Refused.
+    """
+
+    __slots__ = ("data", "limits")
+
+    def __init__(self, data: bytes, limits: Limits) -> None:
+        self.data = bytearray(data)
+        self.limits = limits
+        if data not in (b"", b"\r") and not token(data, 0, 1):
+            # RFC9112§2.2: anything else, a TLS record for instance, is no request.
+            raise Refused(400, "not an HTTP request (is it TLS?)")
+        self._judge(0)
+
+    def add(self, data: bytes) -> bool:
+        """Takes more; whether the head may be whole now, to be read from the start."""
+        known = len(self.data)
+        self.data += data
+        if known < 2 or self.data.find(b"\r\n\r\n", max(0, known - 3)) >= 0:
+            return True
+        self._judge(known)
+        return False
+
+    def _judge(self, known: int) -> None:
+        data, limits = self.data, self.limits
+        if len(data) > limits.head + len(b"\r\n\r"):
+            raise Refused(431, f"the request head is longer than {limits.head} octets")
+        most = limits.line + len(b"\r\n")
+        if known < most <= len(data) and data.find(b"\r\n", 0, most) < 0:
+            raise Refused(414, f"the request line is longer than {limits.line} octets")
+        if data.count(b"\n", known) != data.count(b"\r\n", max(0, known - 1)):
+            raise Refused(400, "a line ends without CR")  # RFC9112§2.2
 
 
 def guarded(head: bytes, limits: Limits, upgrades: Collection[str | None]) -> Request:
@@ -162,7 +192,7 @@ def _check_expect(fields: list[Field], version: str) -> bool:
 
 def _check_upgrade(
     fields: list[Field],
-    options: set[bytes],
+    options: list[bytes],
     method: bytes,
     version: str,
     length: int | None,
@@ -180,13 +210,13 @@ def _check_upgrade(
     return None
 
 
-def _tokens(fields: list[Field], name: bytes) -> set[bytes]:
-    return {
+def _tokens(fields: list[Field], name: bytes) -> list[bytes]:
+    return [
         token.strip(b" \t").lower()
         for field, value in fields
         if field == name
         for token in value.split(b",")
-    }
+    ]
 
 
 def _ask_h11(head: bytes) -> h11.Request:

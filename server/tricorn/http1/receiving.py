@@ -22,7 +22,7 @@ from tricorn.connection import (
     Wire,
 )
 from tricorn.http1.body import Body, ChunkedBody, SizedBody
-from tricorn.http1.guard import first_octet, guarded
+from tricorn.http1.guard import Beginning, guarded
 from tricorn.http1.head import Heads
 
 HIGH_WATER = 64 * 1024
@@ -55,10 +55,10 @@ class Receiving(Connection):
     """The reading half of an HTTP/1.1 connection."""
 
     __slots__ = (
+        "beginning",
         "body",
         "body_since",
         "budget",
-        "collecting",
         "empty_lines",
         "ended",
         "heads",
@@ -81,7 +81,7 @@ class Receiving(Connection):
         self.heads = heads
         self.phase = HEAD
         self.held = b""
-        """Octets for later: an incomplete head, or what follows the request in progress."""
+        """Octets for later: what follows the request in progress."""
         self.reading = False
         """In `_read`: a response that ends meanwhile does not read on by itself."""
         self.paused = False
@@ -90,8 +90,8 @@ class Receiving(Connection):
         self.id = 0
         self.request = NO_REQUEST
         self.persistent = True
-        self.collecting = False
-        """A head has begun to arrive."""
+        self.beginning: Beginning | None = None
+        """What has arrived of a head that is not whole yet."""
         self.empty_lines = 0
         self.body: Body | None = None
         self.invited = True
@@ -111,16 +111,16 @@ class Receiving(Connection):
 
     def feed(self, data: bytes) -> None:
         phase = self.phase
-        if phase == HEAD and not self.collecting:
+        if phase == HEAD:
+            if self.beginning is not None:
+                self._collect(self.beginning, data)
+                return
             request = self.heads.whole.young.get(data)
             if request is None or request.length:
                 self._read(data)
             else:
                 self._begin(request)
-        elif phase <= BODY:
-            if self.held:
-                data = self.held + data
-                self.held = b""
+        elif phase == BODY:
             self._read(data)
         elif phase == BUSY:
             self._hold(data)
@@ -166,8 +166,11 @@ class Receiving(Connection):
         limits = self.heads.limits
         end = data.find(b"\r\n\r\n")
         if end < 0:
-            self._judge_beginning(data)
-            self.held = data
+            # The time for a head runs from its first octet (of the first one: from the connection),
+            # and more octets do not prolong it.
+            if self.id and self.beginning is None:
+                self.deadline = self.context.now + self.context.config.request_header_timeout
+            self.beginning = Beginning(data, limits)
             return b""
         if end > limits.head:
             raise Refused(431, f"the request head is longer than {limits.head} octets")
@@ -176,13 +179,23 @@ class Receiving(Connection):
         request = heads.whole.young.get(head) or heads.parse(head)
         if request is None:
             request = guarded(data[:end], limits, self.context.streams)
-        self.collecting = False
+        self.beginning = None
         self.empty_lines = 0
         data = data[end + 4 :]
         if request.length == 0:
             self._begin(request)
             return data
         return self._begin_with_body(request, data)
+
+    def _collect(self, beginning: Beginning, data: bytes) -> None:
+        """More of an incomplete head."""
+        try:
+            whole = beginning.add(data)
+        except Refused as refusal:
+            self._refuse(refusal, content=not beginning.data.startswith(b"HEAD "))
+        else:
+            if whole:
+                self._read(bytes(beginning.data))
 
     def _skip_empty_lines(self, data: bytes) -> bytes:
         """RFC9112§2.2: a server should ignore at least one empty line before a request line."""
@@ -192,24 +205,6 @@ class Receiving(Connection):
                 raise Refused(400, "empty lines instead of a request")
             data = data[2:]
         return data
-
-    def _judge_beginning(self, data: bytes) -> None:
-        """Refuses a head whose beginning shows that it cannot become a good one."""
-        limits = self.heads.limits
-        if not self.collecting:
-            # The time for a head runs from its first octet (of the first one: from the
-            # connection), and more octets do not prolong it.
-            self.collecting = True
-            if self.id:
-                self.deadline = self.context.now + self.context.config.request_header_timeout
-        if data not in (b"", b"\r"):
-            first_octet(data)
-        if len(data) > limits.head + len(b"\r\n\r"):
-            raise Refused(431, f"the request head is longer than {limits.head} octets")
-        if len(data) > limits.line + len(b"\r") and data.find(b"\r\n") < 0:
-            raise Refused(414, f"the request line is longer than {limits.line} octets")
-        if data.count(b"\n") != data.count(b"\r\n"):
-            raise Refused(400, "a line ends without CR")  # RFC9112§2.2
 
     def _begin(self, request: Request) -> Stream:
         """Opens the stream of a request, and starts it unless a body follows."""
@@ -306,7 +301,7 @@ class Receiving(Connection):
 
     @property
     def idle(self) -> bool:
-        return self.phase == HEAD and not self.collecting and self.id > 0
+        return self.phase == HEAD and self.beginning is None and self.id > 0
 
     def late(self, now: float) -> None:
         unsent = self.wire.buffered()
@@ -321,7 +316,7 @@ class Receiving(Connection):
             self.wire.close()
         elif self.phase == BODY and self.streams:
             self._refuse(Refused(408, "the body came too slowly"))
-        elif self.phase == HEAD and self.collecting:
+        elif self.phase == HEAD and self.beginning is not None:
             self._refuse(Refused(408, "the request head came too slowly"))
         else:
             self._close()

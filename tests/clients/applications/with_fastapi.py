@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import BackgroundTasks, FastAPI, Form, Request, UploadFile
@@ -15,7 +16,7 @@ started = []
 async def lifespan(app):
     started.append(True)
     yield {"greeting": "hello"}
-    open("stopped", "w").close()
+    Path("stopped").touch()
 
 
 app = FastAPI(lifespan=lifespan)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from litestar import Litestar, Request, Response, get, post
@@ -26,7 +27,7 @@ class Upload:
 async def lifespan(app):
     started.append(True)
     yield
-    open("stopped", "w").close()
+    Path("stopped").touch()
 
 
 @get("/json")

@@ -1,6 +1,7 @@
 """The application of the client tests, in Quart."""
 
 import asyncio
+from pathlib import Path
 
 from quart import Quart, request
 
@@ -16,7 +17,7 @@ async def start():
 
 @app.after_serving
 async def stop():
-    open("stopped", "w").close()
+    Path("stopped").touch()
 
 
 @app.get("/json")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -16,7 +17,7 @@ started = []
 async def lifespan(app):
     started.append(True)
     yield {"greeting": "hello"}
-    open("stopped", "w").close()
+    Path("stopped").touch()
 
 
 async def json(request):
