@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
         case "print":
             print(manual.describe(config), end="", flush=True)
         case "check":
-            _plan(config, _error_log(config))
+            _plan(config, Logs(config))
             print("the configuration is fine", flush=True)
         case "serve":
             return _serve(argv, loaded)
@@ -68,8 +68,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
-    file = _error_log(loaded.config)
-    plan = _plan(loaded.config, file)
+    logs = Logs(loaded.config)
+    plan = _plan(loaded.config, logs)
     for sentence in (*loaded.notes, *tls.warnings(loaded.config)):
         log.warning("%s", sentence)
     if not plan.workers:
@@ -81,34 +81,27 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
         if first:
             return first.pop()
         try:
-            return _plan(options.load(argv, os.environ).config, file)
+            return _plan(options.load(argv, os.environ).config, logs)
         except ConfigError as error:
             raise PlanError(str(error)) from None
 
     return Master(load).run()
 
 
-def _plan(config: Config, file: LogFile) -> Plan:
+def _plan(config: Config, logs: Logs) -> Plan:
     """What the supervisor has to know. Whatever is wrong is found here, before anything starts."""
     encryption = tls.server_context(config)
     if config.umask is not None:
         os.umask(config.umask)
     binds = [Bind(text, encryption is not None, PROTOCOLS) for text in config.bind]
     binds.extend(Bind(text, False, PROTOCOLS) for text in config.insecure_bind)
-    accesslog = _access_log(config)
-
-    def reopen() -> None:
-        file.reopen()
-        if accesslog is not None:
-            accesslog.file.reopen()
-
     return Plan(
         run=partial(
             worker.run,
             config=config,
             encryption=encryption,
-            accesslog=accesslog,
-            errorlog=file,
+            accesslog=logs.access(config),
+            errorlog=logs.error,
         ),
         application=config.name or config.application,
         binds=tuple(binds),
@@ -121,22 +114,34 @@ def _plan(config: Config, file: LogFile) -> Plan:
         shutdown_timeout=config.shutdown_timeout,
         respawn_backoff_max=config.respawn_backoff_max,
         reload_settle=config.reload_settle,
-        reopen=reopen,
+        reopen=logs.reopen,
     )
 
 
-def _error_log(config: Config) -> LogFile:
-    try:
-        return errorlog.configure(config)
-    except OSError as error:
-        raise ConfigError(f"--error-logfile {config.error_logfile}: {error.strerror}") from None
+class Logs:
+    """The log files of the master, which every worker inherits; each path is opened once."""
 
+    def __init__(self, config: Config) -> None:
+        """Sends the server's own log to where `config` says. Raises ConfigError."""
+        try:
+            self.error = errorlog.configure(config)
+        except OSError as error:
+            raise ConfigError(f"--error-logfile {config.error_logfile}: {error.strerror}") from None
+        self._access: dict[str, LogFile] = {}
 
-def _access_log(config: Config) -> AccessLog | None:
-    if not config.access_logfile:
-        return None
-    try:
-        file = LogFile(config.access_logfile, 1)
-    except OSError as error:
-        raise ConfigError(f"--access-logfile {config.access_logfile}: {error.strerror}") from None
-    return AccessLog(file, config.access_logformat)
+    def access(self, config: Config) -> AccessLog | None:
+        """The access log that `config` asks for. Raises ConfigError."""
+        if not (path := config.access_logfile):
+            return None
+        if path not in self._access:
+            try:
+                self._access[path] = LogFile(path, 1)
+            except OSError as error:
+                raise ConfigError(f"--access-logfile {path}: {error.strerror}") from None
+        return AccessLog(self._access[path], config.access_logformat)
+
+    def reopen(self) -> None:
+        """Writes to the files that have the names now, after a rotation."""
+        self.error.reopen()
+        for file in self._access.values():
+            file.reopen()

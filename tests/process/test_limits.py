@@ -45,12 +45,12 @@ def test_idle_clients_that_hold_all_descriptors_make_room(tmp_path):  # F16, S-0
 
 @pytest.mark.parametrize("descriptors", [64, 32])
 def test_hardly_any_descriptors_still_serve(tmp_path, descriptors):  # F16
-    with serve(tmp_path, prefix=few_descriptors(descriptors)) as server:
-        with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(server.connect()) for _ in range(50)]
-            for client in clients:
-                client.request("/pid", "GET", "connection: close")
-            assert {client.answer().status for client in clients} == {200}
+    prefix = few_descriptors(descriptors)
+    with serve(tmp_path, prefix=prefix) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(50)]
+        for client in clients:
+            client.request("/pid", "GET", "connection: close")
+        assert {client.answer().status for client in clients} == {200}
 
 
 def test_application_that_takes_all_descriptors_cuts_no_client(tmp_path):  # F16
@@ -72,15 +72,18 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body"})
 """
-    with serve(tmp_path, application=greedy, prefix=few_descriptors(256)) as server:
-        with server.connect() as first, server.connect() as second:
-            assert first.fetch("/take").status == 200
-            second.request("/x")  # it may have been accepted before, or may wait
-            with server.connect() as third:
-                third.request("/x")
-                assert first.fetch("/release").status == 200
-                assert second.answer().status == 200
-                assert third.answer().status == 200
+    with (
+        serve(tmp_path, application=greedy, prefix=few_descriptors(256)) as server,
+        server.connect() as first,
+        server.connect() as second,
+    ):
+        assert first.fetch("/take").status == 200
+        second.request("/x")  # it may have been accepted before, or may wait
+        with server.connect() as third:
+            third.request("/x")
+            assert first.fetch("/release").status == 200
+            assert second.answer().status == 200
+            assert third.answer().status == 200
     assert "Traceback" not in server.log
 
 
@@ -118,17 +121,17 @@ def begin_echo(client):
 
 
 def test_slow_heads_are_answered_408_and_nobody_else_waits(tmp_path):  # F27
-    with serve(tmp_path, "--request-header-timeout", "1") as server, server.connect() as other:
-        with contextlib.ExitStack() as stack:
-            slow = [stack.enter_context(server.connect()) for _ in range(20)]
-            for client in slow:
-                client.send(b"GET / HTTP/1.1\r\nhost:")
-            silent = stack.enter_context(server.connect())
-            assert other.fetch().status == 200
-            for client in slow:
-                assert client.answer().status == 408
-                assert client.wait_for_end() == b""
-            assert silent.wait_for_end() == b""
+    options = ("--request-header-timeout", "1")
+    with serve(tmp_path, *options) as server, contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(server.connect()) for _ in range(20)]
+        for client in slow:
+            client.send(b"GET / HTTP/1.1\r\nhost:")
+        silent = stack.enter_context(server.connect())
+        assert server.fetch().status == 200
+        for client in slow:
+            assert client.answer().status == 408
+            assert client.wait_for_end() == b""
+        assert silent.wait_for_end() == b""
 
 
 def test_head_that_drips_is_not_given_more_time(tmp_path):  # F27
@@ -161,15 +164,16 @@ def test_idle_lasting_connection_is_closed(tmp_path):
 
 
 def test_client_that_does_not_read_is_cut(tmp_path):  # F26
-    with serve(tmp_path, "--write-timeout", "1") as server:
-        with Client("127.0.0.1", server.port, receive_buffer=1) as client:
-            client.request("/download?parts=4000")
-            while json.loads(server.fetch("/health").text)["disconnects"] == 0:
+    with (
+        serve(tmp_path, "--write-timeout", "1") as server,
+        Client("127.0.0.1", server.port, receive_buffer=1) as client,
+    ):
+        client.request("/download?parts=4000")
+        while json.loads(server.fetch("/health").text)["disconnects"] == 0:
+            pass
+        with pytest.raises(ConnectionResetError):
+            while client.socket.recv(65536):
                 pass
-            with pytest.raises((ConnectionResetError, OSError)):
-                while client.socket.recv(65536):
-                    pass
-                raise OSError("the end came without a reset")
 
 
 def test_handshake_that_stalls_is_ended(tmp_path):  # T-01

@@ -74,12 +74,15 @@ def test_stop_refuses_new_clients_at_once(tmp_path):
 
 
 def test_idle_lasting_connections_do_not_hold_up_a_stop(tmp_path):
-    with serve(tmp_path, "--graceful-timeout", "60") as server:
-        with server.connect() as used, server.connect() as unused:
-            used.fetch()
-            server.signal(signal.SIGTERM)
-            assert used.wait_for_end() == b"" and unused.wait_for_end() == b""
-            assert server.wait() == 0
+    with (
+        serve(tmp_path, "--graceful-timeout", "60") as server,
+        server.connect() as used,
+        server.connect() as unused,
+    ):
+        used.fetch()
+        server.signal(signal.SIGTERM)
+        assert used.wait_for_end() == b"" and unused.wait_for_end() == b""
+        assert server.wait() == 0
 
 
 def test_draining_connection_answers_a_request_that_was_on_its_way(tmp_path):
@@ -158,16 +161,18 @@ def test_second_interrupt_at_a_terminal_does_not_wait(tmp_path, workers):
 def test_what_does_not_end_in_time_is_cancelled(tmp_path):
     done = tmp_path / "done"
     environ = {"SHUT_DOWN": str(done)}
-    with serve(tmp_path, "--graceful-timeout", "0.3", environ=environ) as server:
-        with Gate(tmp_path) as gate, server.connect() as client:
-            client.request(f"/gate?path={gate.path}")
-            inside = gate.entered()
-            server.signal(signal.SIGTERM)
-            server.wait_for(r"ending 1 requests and 1 connections that did not finish in time")
-            assert server.wait() == 0
-            assert inside.recv(1) == b""
-            assert client.wait_for_end() == b""
-            inside.close()
+    with (
+        serve(tmp_path, "--graceful-timeout", "0.3", environ=environ) as server,
+        Gate(tmp_path) as gate,
+        server.connect() as client,
+    ):
+        client.request(f"/gate?path={gate.path}")
+        inside = gate.entered()
+        server.signal(signal.SIGTERM)
+        server.wait_for(r"ending 1 requests and 1 connections that did not finish in time")
+        assert server.wait() == 0
+        assert inside.recv(1) == b""
+        assert client.wait_for_end() == b""
     assert done.exists(), "the lifespan was not shut down"
 
 

@@ -99,8 +99,8 @@ class Site:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Turns the loop until something has happened that nobody is told of."""
-        while not condition():
-            await asyncio.sleep(0)  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
 
 async def close(writer: asyncio.StreamWriter) -> None:

@@ -117,8 +117,10 @@ class Server:
 
     # Talking to it
 
-    def connect(self, context: ssl.SSLContext | None = None, **options: object) -> Client:
-        return Client("127.0.0.1", self.port, context, **options)
+    def connect(
+        self, context: ssl.SSLContext | None = None, *, session: ssl.SSLSession | None = None
+    ) -> Client:
+        return Client("127.0.0.1", self.port, context, session=session)
 
     def fetch(self, target: str = "/", context: ssl.SSLContext | None = None) -> Answer:
         """One request over a connection of its own."""

@@ -146,8 +146,9 @@ class Exchange(Stream):
         except asyncio.CancelledError:
             self._give_up("cancelled")
             raise
-        except (Exception, SystemExit) as error:
-            # SystemExit too: one request may not end the others.
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # SystemExit, for one: no request may end the others
             self._failed(error)
         finally:
             context.running.discard(self)

@@ -17,6 +17,10 @@ finished = asyncio.Event()
 started = []
 
 
+def note_the_end():
+    Path("stopped").touch()
+
+
 @dataclass
 class Upload:
     name: str
@@ -27,7 +31,7 @@ class Upload:
 async def lifespan(app):
     started.append(True)
     yield
-    Path("stopped").touch()
+    note_the_end()
 
 
 @get("/json")

@@ -10,6 +10,10 @@ finished = asyncio.Event()
 started = []
 
 
+def note_the_end():
+    Path("stopped").touch()
+
+
 @app.before_serving
 async def start():
     started.append(True)
@@ -17,7 +21,7 @@ async def start():
 
 @app.after_serving
 async def stop():
-    Path("stopped").touch()
+    note_the_end()
 
 
 @app.get("/json")

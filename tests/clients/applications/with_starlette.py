@@ -13,11 +13,15 @@ finished = asyncio.Event()
 started = []
 
 
+def note_the_end():
+    Path("stopped").touch()
+
+
 @contextlib.asynccontextmanager
 async def lifespan(app):
     started.append(True)
     yield {"greeting": "hello"}
-    Path("stopped").touch()
+    note_the_end()
 
 
 async def json(request):
