@@ -35,15 +35,17 @@ class Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=CASES, default=list(CASES), metavar="CASE")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--servers", default=",".join(SERVERS))
     arguments = parser.parse_args()
+    if unknown := set(arguments.cases) - set(CASES):
+        parser.error(f"there is no case {', '.join(unknown)}")
     servers = [SERVERS[name] for name in arguments.servers.split(",")]
     print(f"Python {sys.version.split()[0]}, {arguments.rounds} rounds of {arguments.seconds} s")
     with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.cases:
+        for name in arguments.cases or CASES:
             compare(CASES[name], servers, arguments.rounds, arguments.seconds, Path(folder))
 
 

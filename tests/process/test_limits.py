@@ -27,7 +27,7 @@ def test_clients_beyond_the_descriptors_wait_for_their_turn(tmp_path, descriptor
                 client.request("/pid", "GET", "connection: close")
             assert {client.answer().status for client in clients} == {200}
         assert server.fetch().status == 200
-    assert len(server.said("clients wait")) == 1  # one line in ten seconds
+    assert len(server.said("clients wait")) <= 1  # one line in ten seconds
     assert "Traceback" not in server.log
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.programs import program
 from tests.support.certificates import Authority
 from tests.support.process import run, serve
 
@@ -167,11 +168,7 @@ def test_address_that_is_given_twice(tmp_path):
 
 
 def test_low_port_without_the_right_to_it(tmp_path):  # F21
-    if os.getuid():
-        prefix = []
-    else:
-        prefix = ["setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all"]
-        prefix += ["--inh-caps=-all", "--ambient-caps=-all"]
+    prefix = [] if os.getuid() else [program("setpriv"), "--bounding-set=-net_bind_service"]
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 1:
         pytest.skip("every user may use every port here")
     ended = run("-b", "127.0.0.1:1", "tricorn.demo:app", directory=Path("/"), prefix=prefix)
