@@ -19,5 +19,7 @@ WORKDIR /app
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["server", "--bind", "0.0.0.0:8000", "--workers", "auto"]
+# Variables, so that flags and other variables of the same names change them.
+ENV TRICORN_BIND=0.0.0.0:8000 TRICORN_WORKERS=auto
+ENTRYPOINT ["server"]
 CMD ["tricorn.demo:app"]

@@ -50,10 +50,6 @@ class Refused(Exception):
         self.reason = reason
 
 
-class Broken(Exception):
-    """The peer's fault, and it can no longer be told: reset or close."""
-
-
 class ApplicationError(Exception):
     """The application broke ASGI: it is told by this exception, the client by a 500 or a reset."""
 
@@ -97,7 +93,7 @@ class Endpoints:
     client: tuple[str, int] | None
     server: tuple[str, int | None] | None
     scheme: str
-    extensions: dict[str, Any] = field(default_factory=dict)
+    extensions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,9 @@ REMEMBERED_LENGTH = 256
 """Octets up to which something is worth remembering; longer ones are rarely the same twice."""
 REMEMBERED_LINES = 1024
 
+BODILESS = frozenset((204, 205, 304))
+"""Statuses whose responses have no content (RFC9110§15.3.5, §15.3.6, §15.4.5)."""
+
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # RFC9110§5.5: visible characters, space, tab and obs-text; no control character of any kind.
 VALUE = rb"[\t\x20-\x7e\x80-\xff]"

@@ -136,7 +136,7 @@ class Worker:
         self.acceptor = Acceptor(self.context, speak, listeners, encryption, child.board, child.row)
         self.stop = asyncio.Event()
         """No new work: finish what there is."""
-        self.now = asyncio.Event()
+        self.at_once = asyncio.Event()
         """Do not even finish."""
 
     async def serve(self) -> int:
@@ -175,6 +175,7 @@ class Worker:
         add(signal.SIGTERM, self.stop.set)
         add(signal.SIGQUIT, self._stop_now)
         add(signal.SIGUSR1, self._reopen_logs)
+        self._reopen_logs()  # they may have been rotated while the application was imported
         if self.child.alone:
             add(signal.SIGINT, self._interrupted)
         else:
@@ -182,11 +183,11 @@ class Worker:
 
     def _stop_now(self) -> None:
         self.stop.set()
-        self.now.set()
+        self.at_once.set()
 
     def _interrupted(self) -> None:
         if self.stop.is_set():
-            self.now.set()
+            self.at_once.set()
         self.stop.set()
 
     def _orphaned(self) -> None:
@@ -215,11 +216,11 @@ class Worker:
     def _tick(self) -> None:
         """Once a second, with the wall clock's seconds so that Date is right."""
         wall = time.time()
+        self.loop.call_later(1.001 - wall % 1.0, self._tick)
         sweep(self.context, time.monotonic())
         self.context.defaults.refresh(wall)
         self.acceptor.shed()
         self._publish()
-        self.loop.call_later(1.001 - wall % 1.0, self._tick)
 
     def _publish(self) -> None:
         stats = self.context.stats
@@ -244,7 +245,7 @@ class Worker:
         for connection in list(context.connections):
             connection.drain()
         finished = self.loop.create_task(self._finished())
-        now = self.loop.create_task(self.now.wait())
+        now = self.loop.create_task(self.at_once.wait())
         await asyncio.wait(
             (finished, now),
             timeout=self.config.graceful_timeout,

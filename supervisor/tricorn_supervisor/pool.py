@@ -31,7 +31,10 @@ from tricorn_supervisor.child import FIRST_BACKOFF, NEVER, Child, Limits, Place,
 
 EARLY = 10.0  # a worker that dies sooner after it was ready is part of a crash loop
 PATIENCE = 5.0  # how long a hung worker is kept for its replacement to become ready
-MARGIN = 2.0  # beyond the worker's own time-outs, before it is killed
+MARGIN = 2.0  # before a worker is killed that should be gone
+# Beyond the worker's own time-outs: it cancels what is left (2 s), ends the lifespan (1 s) and what
+# the application left running (1 s), and waits for its logs to be taken (2 s).
+ENDING = 7.0
 DUMP_TIME = 0.5  # between asking for the stacks and killing a worker that does not start
 LATE = 2.0  # a step this long after its deadline: the master itself was suspended
 FIRST_DEATHS = 5
@@ -159,7 +162,7 @@ class Pool:
         for child in self.children.values():
             child.told = True
             child.stage = Stage.LEAVING
-            child.condemn(now + child.limits.shutdown_timeout + MARGIN, "still there after QUIT")
+            child.condemn(now + child.limits.shutdown_timeout + ENDING, "still there after QUIT")
             self._send(child, Order.QUIT, "stop now")
 
     # Answers
@@ -340,7 +343,7 @@ class Pool:
     def _sentence(self, child: Child, now: float) -> None:
         child.stage = Stage.LEAVING
         limits = child.limits
-        at = now + limits.graceful_timeout + limits.shutdown_timeout + MARGIN
+        at = now + limits.graceful_timeout + limits.shutdown_timeout + ENDING
         child.condemn(at, "still there after its drain time-out")
 
     def _send(self, child: Child, order: Order, reason: str) -> None:

@@ -158,7 +158,7 @@ def test_worker_that_drains_by_itself_is_replaced_meanwhile():
 def test_worker_that_drains_by_itself_is_killed_when_it_takes_too_long():
     history = running()
     history.pool.leaving(0, history.now)
-    history.pass_time(29.9)
+    history.pass_time(34.9)
     assert history.take() == ["spawn 1/1@2"]
     history.pass_time(0.2)
     assert history.take() == ["KILL 1/1@0"]

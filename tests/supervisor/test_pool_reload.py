@@ -240,7 +240,7 @@ def test_new_limits_are_those_of_the_new_generation_only():
     history.ready(1)
     history.pass_time(5)
     history.take()
-    history.pass_time(29.9)
+    history.pass_time(34.9)
     assert history.take() == []
     history.pass_time(0.2)
     assert history.take() == ["KILL 1/1@0"]

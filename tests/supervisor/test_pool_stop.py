@@ -82,7 +82,7 @@ def test_stop_drains_everyone_and_finishes_when_all_are_gone():
 def test_stop_kills_what_outlasts_its_time_outs():
     history = running(1)
     history.stop()
-    history.pass_time(29.9)
+    history.pass_time(34.9)
     assert history.take() == ["TERM 1/1@0"]
     history.pass_time(0.2)
     assert history.take() == ["KILL 1/1@0"]
@@ -110,7 +110,7 @@ def test_second_stop_ends_everyone_now():
 def test_quit_kills_after_the_time_of_the_applications_shutdown():
     history = running(1)
     history.quit()
-    history.pass_time(9.9)
+    history.pass_time(14.9)
     assert history.take() == ["QUIT 1/1@0"]
     history.pass_time(0.2)
     assert history.take() == ["KILL 1/1@0"]
@@ -121,7 +121,7 @@ def test_quit_after_stop_shortens_the_time():
     history.stop()
     history.pass_time(1)
     history.quit()
-    history.pass_time(10)
+    history.pass_time(15)
     assert history.take() == ["TERM 1/1@0", "QUIT 1/1@0", "KILL 1/1@0"]
 
 
@@ -131,7 +131,7 @@ def test_stop_does_not_lengthen_the_drain_of_a_worker():
     history.pass_time(20)
     history.stop()
     assert history.take() == ["TERM 2/1@1", "TERM 1/1@0"]
-    history.pass_time(10)
+    history.pass_time(15)
     assert history.take() == ["KILL 2/1@1"]
 
 

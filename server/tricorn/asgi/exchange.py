@@ -26,6 +26,7 @@ from tricorn.connection import (
     Request,
     Stream,
 )
+from tricorn.fields import BODILESS
 from tricorn.observe.accesslog import Entry
 
 TURN = 256 * 1024
@@ -39,7 +40,6 @@ PRESENT, LISTENING, GONE = range(3)
 
 WAITING, HEADED, STARTED, TRAILING, DONE = range(5)
 """The response: nothing yet; its head is known; that was sent; the content too; all of it."""
-BODILESS = frozenset((204, 205, 304))
 
 
 class Inbox:
@@ -296,8 +296,8 @@ class Exchange(Stream):
             fields = list(self.fields)
             if end and not any(name.lower() == b"content-length" for name, _ in fields):
                 fields.append((b"content-length", b"%d" % count))
-            self._send_head(fields)
-            self.progress = STARTED
+            self.fields = fields
+            self._send_part(b"")
         await self.connection.send_file(self.id, file, offset, count)
         self.sent += count
         if end:
@@ -333,16 +333,21 @@ class Exchange(Stream):
         """The client has ended in the middle of its request (RFC9112§8)."""
         return self.peer != PRESENT and self.inbox is not None and not self.inbox.ended
 
+    @property
+    def _target(self) -> str:
+        """For the log: as it came, because a decoded path may have line breaks in it."""
+        return self.request.target.decode("latin-1")
+
     def _failed(self, error: BaseException) -> None:
         gone = self.peer == GONE and isinstance(error, OSError)
         if gone or self._cut_off or _comes_of_gone(error):
-            log.debug("%s: the client has gone", self.request.path)
+            log.debug("%s: the client has gone", self._target)
         else:
             log.error(
                 "the application raised %s for %s %s",
                 type(error).__name__,
                 self.request.method,
-                self.request.path,
+                self._target,
                 exc_info=error,
             )
         self._give_up("the application failed")
@@ -352,7 +357,7 @@ class Exchange(Stream):
             log.error(
                 "the application returned without completing the response to %s %s",
                 self.request.method,
-                self.request.path,
+                self._target,
             )
         self._give_up("the application returned")
 

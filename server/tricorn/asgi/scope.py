@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from tricorn.connection import Context, Endpoints, Request, Scope
@@ -20,8 +19,8 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
         extensions["http.response.early_hint"] = {}
     if request.accepts_trailers:
         extensions["http.response.trailers"] = {}
-    if endpoints.extensions:
-        extensions.update(copy.deepcopy(endpoints.extensions))
+    for name, value in endpoints.extensions.items():
+        extensions[name] = value.copy()
     if (known := request.scope) is not None:
         scope = known.copy()
         scope["asgi"] = ASGI.copy()

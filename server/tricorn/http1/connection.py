@@ -20,6 +20,7 @@ from tricorn.connection import (
 )
 from tricorn.http1.head import Heads
 from tricorn.http1.receiving import (
+    BODY,
     BUSY,
     CLOSED,
     DISCARD,
@@ -129,6 +130,8 @@ class Http1Connection(Receiving):
         persistent = self.persistent and self.invited and not self.context.draining
         head, framing = self.responses.begin(self.request, status, headers, size, persistent)
         self.persistent = framing.persistent
+        self.invited = True
+        self._arm()
         self.pending = None
         self.framing = framing
         return head, framing
@@ -251,7 +254,11 @@ class Http1Connection(Receiving):
 
     def _refuse(self, refusal: Refused, *, content: bool = True) -> None:
         """Answers what cannot be served, and ends the connection: its framing is not known."""
-        log.info(
+        if self.phase == BODY and not self.streams:
+            # It was answered already: what is wrong is the rest of a body that nobody reads.
+            self._abort()
+            return
+        log.debug(
             "client=%s status=%d refused: %s", self.endpoints.client, refusal.status, refusal.reason
         )
         stream = self.streams.pop(self.id, None)

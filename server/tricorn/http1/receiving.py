@@ -163,6 +163,9 @@ class Receiving(Connection):
         """Begins a request if its head is whole; returns what follows."""
         if data[0] == 0x0D:
             data = self._skip_empty_lines(data)
+            if not data:
+                self.beginning = None
+                return b""
         limits = self.heads.limits
         end = data.find(b"\r\n\r\n")
         if end < 0:
@@ -265,10 +268,8 @@ class Receiving(Connection):
             self._arm()
             if stream:
                 stream.feed_end(body.trailers)
-            elif self.persistent:
-                self._next()
             else:
-                self._close()
+                self._next()
         elif stream and not self.paused:
             self._arm()
         return data
@@ -301,7 +302,8 @@ class Receiving(Connection):
 
     @property
     def idle(self) -> bool:
-        return self.phase == HEAD and self.beginning is None and self.id > 0
+        waits = self.phase == HEAD and self.beginning is None and self.id > 0
+        return waits and not self.wire.buffered()
 
     def late(self, now: float) -> None:
         unsent = self.wire.buffered()
@@ -328,7 +330,11 @@ class Receiving(Connection):
             self._pause()
             self._await_peer()
             return
+        if not self.persistent:
+            self._close()
+            return
         self.phase = HEAD
+        self.empty_lines = 0
         self.unsent = 0
         self.deadline = self.context.now + self.context.config.keep_alive
         if self.paused:

@@ -7,7 +7,14 @@ from http import HTTPStatus
 from typing import Any
 
 from tricorn.connection import ApplicationError, Field, Fields, Request
-from tricorn.fields import REMEMBERED_LENGTH, Defaults, Memory, content_length, response_field
+from tricorn.fields import (
+    BODILESS,
+    REMEMBERED_LENGTH,
+    Defaults,
+    Memory,
+    content_length,
+    response_field,
+)
 
 # RFC9112§4: the reason phrase is ours; no text of the application's gets into the status line.
 STATUS_LINES = {
@@ -15,7 +22,6 @@ STATUS_LINES = {
     for status in HTTPStatus
 }
 CLOSE_LINE = b"connection: close\r\n"
-BODILESS = frozenset((204, 205, 304))
 REMEMBERED_HEADS = 256
 
 log = logging.getLogger(__name__)

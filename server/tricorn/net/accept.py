@@ -86,7 +86,9 @@ class Acceptor:
         self._row = row
         self.emptied = asyncio.Event()
         """Closed, and the last connection has ended."""
-        self._handshaking: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._handshaking: dict[asyncio.Task[None], None] = {}
+        """Those of them in a TLS handshake, the oldest first."""
         self._accepting = False
         self._closed = False
         self._logged = float("-inf")
@@ -138,8 +140,6 @@ class Acceptor:
     def _turn(self) -> int:
         """How many connections to accept now; pauses where that is none."""
         room = self.limit - self.held
-        if self._encryption is not None:
-            room = min(room, HANDSHAKES - len(self._handshaking))
         if room <= 0:
             self._complain("clients wait: this worker holds %d connections", self.held)
             self.pause()
@@ -160,8 +160,15 @@ class Acceptor:
         self.context.stats.accepted += 1
         loop = self.context.loop
         task = loop.create_task(self._connect(sock, secure))
-        self._handshaking.add(task)
-        task.add_done_callback(self._handshaken)
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        if secure:
+            if len(self._handshaking) >= HANDSHAKES:
+                # Who connects and says nothing may not keep others out.
+                self._complain("%d TLS handshakes at once: the oldest is ended", HANDSHAKES)
+                next(iter(self._handshaking)).cancel()
+            self._handshaking[task] = None
+            task.add_done_callback(self._handshaken)
 
     async def _connect(self, sock: socket.socket, secure: bool) -> None:
         wire = TcpWire(self.context, self._speak, self._release, secure=secure)
@@ -177,8 +184,9 @@ class Acceptor:
             else:
                 await self.context.loop.connect_accepted_socket(lambda: wire, sock)
         except OSError as error:  # ssl.SSLError is one
-            log.info("client=%s connection failed: %s", _name(sock), error)
-            if not wire.connected:
+            log.debug("client=%s connection failed: %s", _name(sock), error)
+        finally:
+            if not wire.used:
                 sock.close()
                 self._release()
 
@@ -191,16 +199,10 @@ class Acceptor:
         self._relieve()
 
     def _handshaken(self, task: asyncio.Task[None]) -> None:
-        self._handshaking.discard(task)
-        self._relieve()
+        self._handshaking.pop(task, None)
 
     def _relieve(self) -> None:
-        if (
-            not self._accepting
-            and self._retry is None
-            and self.held <= self.limit * RESUME
-            and len(self._handshaking) < HANDSHAKES
-        ):
+        if not self._accepting and self._retry is None and self.held <= self.limit * RESUME:
             self.open()
 
     def shed(self) -> None:

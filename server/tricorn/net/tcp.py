@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -23,6 +24,11 @@ WRITE_HIGH_WATER = 64 * 1024
 """Octets buffered towards a peer above which its streams wait."""
 FILE_PART = 1024 * 1024
 """Octets that the kernel sends of a file before other connections have their turn."""
+
+LONGEST_TURN = 3.0
+"""Seconds between two sweeps from which on we were late ourselves."""
+
+log = logging.getLogger(__name__)
 
 Speak = Callable[[Context, Wire, Endpoints], Connection]
 """What makes the connection of a protocol."""
@@ -114,9 +120,9 @@ class TcpWire(asyncio.Protocol):
                 future.set_result(None)
 
     @property
-    def connected(self) -> bool:
-        """Between `connection_made` and `connection_lost`."""
-        return self._connection is not None
+    def used(self) -> bool:
+        """Whether it was ever connected, so that its end is told by `closed`."""
+        return self.data_received is not ignore
 
     @property
     def closing(self) -> bool:
@@ -125,7 +131,7 @@ class TcpWire(asyncio.Protocol):
     # Called by the connection
 
     def writelines(self, parts: list[bytes]) -> None:
-        if self._connection is not None:
+        if self.write is not ignore:
             self._transport.writelines(parts)
 
     def buffered(self) -> int:
@@ -139,7 +145,7 @@ class TcpWire(asyncio.Protocol):
 
     def abort(self) -> None:
         self.write = ignore
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, AttributeError):  # it may be lost already
             # Without it a response delimited by the end of the connection would seem complete.
             self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
@@ -202,6 +208,7 @@ class TcpWire(asyncio.Protocol):
                 offset += sent
                 count -= sent
                 self._file_left = count
+                await asyncio.sleep(0)  # a fast reader would have the loop to itself
         finally:
             os.close(out)
 
@@ -246,7 +253,16 @@ def sweep(context: Context, now: float) -> None:
 
     The time is read here only; a deadline set between two sweeps is up to a second early.
     """
+    pause = now - context.now
     context.now = now
+    if pause > LONGEST_TURN:
+        # The loop stood still, and what arrived meanwhile has not been read: nobody is late yet.
+        for connection in context.connections:
+            connection.deadline += pause
     late = [connection for connection in context.connections if connection.deadline <= now]
     for connection in late:
-        connection.late(now)
+        try:
+            connection.late(now)
+        except Exception:
+            log.exception("client=%s could not be closed in order", connection.endpoints.client)
+            connection.wire.abort()

@@ -6,15 +6,10 @@ from __future__ import annotations
 class Stats:
     """What this worker has done since it started."""
 
-    __slots__ = ("aborted", "accepted", "dropped_log_lines", "responses")
+    __slots__ = ("aborted", "accepted", "responses")
 
     def __init__(self) -> None:
         self.accepted = 0
         self.responses = [0] * 6
         """By status class; at 0 those that ended before they had a status."""
         self.aborted = 0
-        self.dropped_log_lines = 0
-
-    @property
-    def requests(self) -> int:
-        return sum(self.responses)
