@@ -68,12 +68,18 @@ SERVERS = {
 }
 
 
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @contextmanager
 def running(server: Server, files: Files | None) -> Iterator[tuple[int, int]]:
     """Starts a server on one core; its process id and its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         ["taskset", "-c", str(SERVER_CORE), *server.arguments(port, files)],
         cwd=HERE,
