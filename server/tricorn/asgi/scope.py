@@ -14,9 +14,10 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
     extensions: dict[str, Any] = {
         "http.response.pathsend": {},
         "http.response.zerocopysend": {},
+        "http.response.early_hint": {},
     }
-    if request.version != "1.0":
-        extensions["http.response.early_hint"] = {}
+    if request.version == "1.0":
+        del extensions["http.response.early_hint"]
     if request.accepts_trailers:
         extensions["http.response.trailers"] = {}
     for name, value in endpoints.extensions.items():

@@ -86,7 +86,8 @@ def guarded(head: bytes, limits: Limits, upgrades: Collection[str | None]) -> Re
     if version == "1.0":
         persistent = b"keep-alive" in options and b"close" not in options
     else:
-        persistent = b"close" not in options
+        # The refusal of an upgrade is the last answer: the client may speak the other protocol.
+        persistent = b"close" not in options and protocol is None
     return Request(
         version,
         event.method.decode("ascii"),

@@ -65,6 +65,7 @@ class Receiving(Connection):
         "held",
         "id",
         "invited",
+        "known",
         "most_requests",
         "paused",
         "persistent",
@@ -79,6 +80,7 @@ class Receiving(Connection):
     def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, heads: Heads) -> None:
         super().__init__(context, wire, endpoints)
         self.heads = heads
+        self.known = heads.whole.young.get
         self.phase = HEAD
         self.held = b""
         """Octets for later: what follows the request in progress."""
@@ -115,7 +117,7 @@ class Receiving(Connection):
             if self.beginning is not None:
                 self._collect(self.beginning, data)
                 return
-            request = self.heads.whole.young.get(data)
+            request = self.known(data)
             if request is None or request.length:
                 self._read(data)
             else:
@@ -213,9 +215,7 @@ class Receiving(Connection):
         """Opens the stream of a request, and starts it unless a body follows."""
         self.id = id = self.id + 1
         self.request = request
-        # The refusal of an upgrade is the last answer too: the client may have begun to speak the
-        # other protocol.
-        self.persistent = request.persistent and id < self.most_requests and not request.protocol
+        self.persistent = request.persistent and id < self.most_requests
         self.deadline = FOREVER
         stream = self.open(id, request)
         if request.length == 0:
