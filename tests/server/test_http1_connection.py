@@ -6,24 +6,8 @@ import pytest
 
 from tests.support import apps
 from tests.support.apps import body, start
-from tests.support.peers import WAYS, H1Peer, byte_by_byte, errors
-
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-BY_EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-
-
-def get(*lines: bytes, target: bytes = b"/", version: bytes = b"1.1") -> bytes:
-    head = [b"GET %b HTTP/%b" % (target, version), b"Host: x", *lines]
-    return b"\r\n".join(head) + b"\r\n\r\n"
-
-
-def post(*lines: bytes, content: bytes = b"", version: bytes = b"1.1") -> bytes:
-    head = [b"POST / HTTP/%b" % version, b"Host: x", *lines]
-    return b"\r\n".join(head) + b"\r\n\r\n" + content
-
-
-def chunked(content: bytes) -> bytes:
-    return post(b"Transfer-Encoding: chunked", content=content)
+from tests.support.messages import GET, post
+from tests.support.peers import H1Peer, byte_by_byte, errors
 
 
 def test_an_error_before_the_response_is_a_500_and_the_connection_goes_on():

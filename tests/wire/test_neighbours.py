@@ -39,6 +39,38 @@ def test_a_fault_behind_an_answered_request_is_no_second_answer(rest):  # RFC911
     assert peer.statuses == [200] and peer.closed
 
 
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        GET,
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+        CHUNKED + b"3\r\nabc\r\n0\r\n\r\n",
+    ],
+)
+def test_the_end_of_the_client_is_told_to_a_request_that_waited_for_its_turn(waiting):
+    heard = []
+
+    async def listens(gate, scope, receive, send):
+        if not heard:
+            await gate.wait()
+            heard.append("first")
+        else:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            heard.append("end")
+        await send(start(200))
+        await send(body(b"delivered"))
+
+    gate = apps.Gate(listens)
+    peer = H1Peer(gate)
+    peer.send(GET + waiting)
+    peer.half_close()
+    gate.open()
+    peer.settle()
+    assert heard == ["first", "end"]
+    assert peer.statuses == [200, 200] and peer.closed and not peer.reset
+
+
 def test_an_unsent_answer_is_not_idle():
     peer = H1Peer(apps.answers(b"x" * 50_000))
     peer.stop_reading()

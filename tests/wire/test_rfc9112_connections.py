@@ -6,26 +6,9 @@ import pytest
 
 from tests.support import apps
 from tests.support.apps import body, start
-from tests.support.peers import WAYS, H1Peer
+from tests.support.messages import BY_EVERY_WAY, GET, chunked, get, post
+from tests.support.peers import H1Peer
 from tricorn.config import Config
-
-GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-BY_EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-
-
-def get(*lines: bytes, target: bytes = b"/", version: bytes = b"1.1") -> bytes:
-    head = [b"GET %b HTTP/%b" % (target, version), b"Host: x", *lines]
-    return b"\r\n".join(head) + b"\r\n\r\n"
-
-
-def post(*lines: bytes, content: bytes = b"", version: bytes = b"1.1") -> bytes:
-    head = [b"POST / HTTP/%b" % version, b"Host: x", *lines]
-    return b"\r\n".join(head) + b"\r\n\r\n" + content
-
-
-def chunked(content: bytes) -> bytes:
-    return post(b"Transfer-Encoding: chunked", content=content)
-
 
 # 9.3. Persistence
 

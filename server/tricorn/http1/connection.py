@@ -231,7 +231,7 @@ class Http1Connection(Receiving):
         if self.phase == HEAD and self.beginning is None:
             # A client that was just answered may be sending its next request at this moment;
             # it gets an answer, and is told that it is the last.
-            idle_since = self.deadline - (self.context.config.keep_alive)
+            idle_since = self.deadline - self.context.config.keep_alive
             self.deadline = (idle_since if self.id else self.context.now) + DRAIN_GRACE
             if self.deadline <= self.context.now:
                 self._close()

@@ -149,8 +149,10 @@ class Receiving(Connection):
                 else:
                     break
         except Refused as refusal:
-            head = data.lstrip(b"\r\n") if self.phase == HEAD else self.request.method.encode()
-            self._refuse(refusal, content=not head.startswith(b"HEAD"))
+            method = self.request.method.encode()
+            if self.phase == HEAD:
+                method = data.lstrip(b"\r\n").partition(b" ")[0]
+            self._refuse(refusal, content=method != b"HEAD")
         finally:
             self.reading = False
         if self.ended and self.phase == HEAD and not self.streams:
@@ -218,10 +220,10 @@ class Receiving(Connection):
         self.persistent = request.persistent and id < self.most_requests
         self.deadline = FOREVER
         stream = self.open(id, request)
+        if self.ended:
+            stream.feed_reset(listening=True)
         if request.length == 0:
             self.phase = BUSY
-            if self.ended:
-                stream.feed_reset(listening=True)
             self.start(stream)
         return stream
 
@@ -248,8 +250,6 @@ class Receiving(Connection):
             data = self._read_body(data)
         if self.phase == BODY:
             self._arm()
-            if self.ended:
-                stream.feed_reset(listening=True)
         self.start(stream)
         return data
 
