@@ -34,10 +34,8 @@ class Field(IntEnum):
     RESPONSES_4XX = 11
     RESPONSES_5XX = 12
     IN_FLIGHT = 13
-    BYTES_IN = 14
-    BYTES_OUT = 15
-    DROPPED_LOG_LINES = 16
-    ABORTED = 17
+    DROPPED_LOG_LINES = 14
+    ABORTED = 15
 
 
 WIDTH = 24  # whole cache lines, so that neighbours do not write into one

@@ -10,26 +10,9 @@ from tests.support.peers import WAYS, H1Peer, byte_by_byte, errors, request
 from tests.support.tunnel import Tunnel
 from tricorn.config import Config
 
-EXPECTING = request(method="POST", headers=[(b"expect", b"100-continue")], body=b"abc")[:-3]
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ECHO = {"echo": Tunnel.accepting}
 UPGRADE = request(headers=[(b"connection", b"Upgrade"), (b"upgrade", b"echo")])
 BY_EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-
-
-def reads_after(gate: apps.Gate) -> apps.Application:
-    """Reads the body when the gate opens, and answers with it."""
-
-    async def steps(gate, scope, receive, send):
-        await gate.wait()
-        await apps.echo(scope, receive, send)
-
-    gate.steps = steps
-    return gate
-
-
-async def nothing(gate, scope, receive, send):
-    """For `Gate`, until it is told something else."""
 
 
 # 5. Fields

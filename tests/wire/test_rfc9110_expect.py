@@ -6,14 +6,10 @@ import pytest
 
 from tests.support import apps
 from tests.support.apps import body, start
-from tests.support.peers import WAYS, H1Peer, request
-from tests.support.tunnel import Tunnel
+from tests.support.peers import H1Peer, request
 
 EXPECTING = request(method="POST", headers=[(b"expect", b"100-continue")], body=b"abc")[:-3]
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-ECHO = {"echo": Tunnel.accepting}
-UPGRADE = request(headers=[(b"connection", b"Upgrade"), (b"upgrade", b"echo")])
-BY_EVERY_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
 def reads_after(gate: apps.Gate) -> apps.Application:
