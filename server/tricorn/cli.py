@@ -15,10 +15,10 @@ from tricorn.observe import errorlog
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 from tricorn.processors import processors
+from tricorn.versions import protocols_of
 from tricorn_supervisor.listeners import Bind, ListenError
 from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
 
-PROTOCOLS = ("HTTP/1.1",)
 USAGE = 2
 """Exit status for whatever the operator has to mend."""
 
@@ -93,8 +93,10 @@ def _plan(config: Config, logs: Logs) -> Plan:
     encryption = tls.server_context(config)
     if config.umask is not None:
         os.umask(config.umask)
-    binds = [Bind(text, encryption is not None, PROTOCOLS) for text in config.bind]
-    binds.extend(Bind(text, False, PROTOCOLS) for text in config.insecure_bind)
+    secure = encryption is not None
+    binds = [Bind(text, secure, protocols_of(config, secure=secure)) for text in config.bind]
+    plain = protocols_of(config, secure=False)
+    binds.extend(Bind(text, False, plain) for text in config.insecure_bind)
     return Plan(
         run=partial(
             worker.run,

@@ -5,11 +5,25 @@ options.py fills a Config from the command line, the environment and a file.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from enum import Enum
-from typing import TypeVar
+from dataclasses import dataclass, fields
 
-T = TypeVar("T")
+from tricorn.forms import (
+    ADDRESS,
+    BYTES,
+    COUNT,
+    FLAG,
+    OCTAL,
+    PATH,
+    SECONDS,
+    SOME_SECONDS,
+    TEXT,
+    Form,
+    Group,
+    Kind,
+    Names,
+    Option,
+    choice,
+)
 
 AUTO = -1  # workers: one for each processor that this process may use
 LOG_PRESETS = ("common", "combined", "json")
@@ -20,87 +34,12 @@ class ConfigError(Exception):
     """The operator's mistake, as one sentence: exit status 2."""
 
 
-class Kind(Enum):
-    """How a value is written; values.py reads and writes each."""
-
-    FLAG = "flag"
-    TEXT = "text"
-    SECRET = "secret"
-    CHOICE = "choice"
-    COUNT = "count"
-    SECONDS = "seconds"
-    BYTES = "bytes"
-    OCTAL = "octal"
-    ADDRESS = "address"
-    FIELD_LINE = "field line"
-    APPLICATION = "application"
-    PREFIX = "prefix"
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What an option accepts. `words` are further spellings, each with the value it stands for."""
-
-    kind: Kind
-    metavar: str = ""
-    minimum: float = 0
-    maximum: float = float("inf")
-    choices: tuple[str, ...] = ()
-    words: tuple[tuple[str, int | str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """How else an option is spelled; aliases are other servers' flags, which --help leaves out."""
-
-    short: str = ""
-    aliases: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What a field of Config carries beside its type and its default."""
-
-    help: str
-    form: Form
-    names: Names
-    group: str
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A section of --help and of the reference."""
-
-    title: str
-
-    def option(self, default: T, help: str, form: Form, names: Names | None = None) -> T:
-        """A dataclass field, typed as its default so that Config reads as what it holds."""
-        option = Option(help, form, names or Names(), self.title)
-        shown = form.kind is not Kind.SECRET
-        return field(default=default, repr=shown, metadata={"option": option})
-
-
-def choice(*choices: str, words: tuple[tuple[str, str], ...] = ()) -> Form:
-    return Form(Kind.CHOICE, "|".join(choices), choices=choices, words=words)
-
-
-FLAG = Form(Kind.FLAG)
-TEXT = Form(Kind.TEXT, "TEXT")
-PATH = Form(Kind.TEXT, "PATH")
-COUNT = Form(Kind.COUNT, "N")
-# poll(2) takes milliseconds in a C int: no deadline may be further away than 24 days.
-SECONDS = Form(Kind.SECONDS, "SECONDS", maximum=2_000_000)
-SOME_SECONDS = Form(Kind.SECONDS, "SECONDS", minimum=0.1, maximum=2_000_000)
-BYTES = Form(Kind.BYTES, "SIZE")
-OCTAL = Form(Kind.OCTAL, "MODE", maximum=0o777)
-ADDRESS = Form(Kind.ADDRESS, "ADDRESS")
-
 APPLICATION = Group("Application")
 LISTENERS = Group("Listeners")
 WORKERS = Group("Workers")
 SECURITY = Group("TLS")
 HTTP = Group("HTTP")
+HTTP2 = Group("HTTP/2")
 LIMITS = Group("Limits and timeouts")
 LOGGING = Group("Logging")
 
@@ -259,6 +198,25 @@ class Config:
     keep_alive_max_requests: int = HTTP.option(
         0, "close a connection after this many requests; 0 = no limit", COUNT
     )
+    alpn: tuple[str, ...] = HTTP.option(
+        ("h2", "http/1.1"),
+        "the versions of HTTP that are offered over TLS, the best one first",
+        choice("h2", "http/1.1"),
+        Names(keys=("alpn_protocols",)),
+    )
+    server_name: tuple[str, ...] = HTTP.option(
+        (),
+        "a host that this server answers for, with 421 (Misdirected Request) for any other; not "
+        "set = for all",
+        TEXT,
+        Names(keys=("server_names",)),
+    )
+    priority: str = HTTP.option(
+        "rfc9218",
+        "which priorities clients may give to responses: extensible ones, with RFC 7540's for "
+        "clients that know no others; only RFC 7540's; or none",
+        choice("rfc9218", "rfc7540", "off"),
+    )
     server_header: bool = HTTP.option(
         True, "send a Server field", FLAG, Names(keys=("include_server_header",))
     )
@@ -269,6 +227,58 @@ class Config:
         (),
         "a field to add to every response",
         Form(Kind.FIELD_LINE, "'NAME: VALUE'"),
+    )
+
+    h2c: bool = HTTP2.option(
+        True, "speak HTTP/2 without TLS to clients that begin with it (prior knowledge)", FLAG
+    )
+    h2c_upgrade: bool = HTTP2.option(
+        False,
+        "let requests of HTTP/1.1 without a body upgrade to h2c; not behind a proxy, which may be "
+        "led past its rules by it",
+        FLAG,
+    )
+    http2_engine: str = HTTP2.option(
+        "tricorn",
+        "what speaks HTTP/2: the server's own state machine, or hyper-h2, which is slower and less "
+        "hardened",
+        choice("tricorn", "h2"),
+    )
+    h2_max_concurrent_streams: int = HTTP2.option(
+        100,
+        "requests that one connection may have open at once",
+        Form(Kind.COUNT, "N", minimum=1, maximum=10_000),
+    )
+    h2_initial_stream_window_size: int = HTTP2.option(
+        64 * KIB,
+        "bytes of one request's body that wait for the application before the client has to",
+        Form(Kind.BYTES, "SIZE", minimum=1 * KIB, maximum=2**31 - 1),
+    )
+    h2_initial_connection_window_size: int = HTTP2.option(
+        1024 * KIB,
+        "the same for all requests of a connection together",
+        Form(Kind.BYTES, "SIZE", minimum=64 * KIB, maximum=2**31 - 1),
+    )
+    h2_max_inbound_frame_size: int = HTTP2.option(
+        16 * KIB,
+        "the largest frame that clients may send",
+        Form(Kind.BYTES, "SIZE", minimum=16 * KIB, maximum=2**24 - 1),
+    )
+    h2_max_header_list_size: int = HTTP2.option(
+        32 * KIB,
+        "the largest head of a request, decoded, with 32 bytes for each field",
+        Form(Kind.BYTES, "SIZE", minimum=1 * KIB, maximum=1024 * KIB),
+    )
+    h2_max_resets: int = HTTP2.option(
+        100,
+        "requests that a client may cancel, or break, in excess of those that are answered",
+        Form(Kind.COUNT, "N", minimum=1),
+    )
+    h2_ping_interval: float = HTTP2.option(
+        0.0, "ask an idle connection for a sign of life this often; 0 = never", SECONDS
+    )
+    server_push: bool = HTTP2.option(
+        False, "offer http.response.push to applications, where the client allows it", FLAG
     )
 
     request_header_timeout: float = LIMITS.option(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tricorn.fields import Defaults
     from tricorn.observe.accesslog import AccessLog
     from tricorn.observe.stats import Stats
+    from tricorn.scheduler import Priority
 
 Field = tuple[bytes, bytes]
 Fields = Iterable[Sequence[bytes]]
@@ -48,6 +49,10 @@ class Refused(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+class Broken(Exception):
+    """The peer's fault, and it can no longer be told: its stream or its connection is reset."""
 
 
 class ApplicationError(Exception):
@@ -80,6 +85,8 @@ class Request:
     """Expect: 100-continue (RFC9110§10.1.1)."""
     accepts_trailers: bool = False
     """TE: trailers (RFC9110§6.5.1)."""
+    priority: Priority | None = None
+    """How urgent the peer says the response is (RFC9218§4); None where it cannot or does not."""
     remembered: bool = False
     """The same object will be used for other requests with the same head."""
     scope: Scope | None = None
@@ -126,6 +133,31 @@ class Context:
             self.accesslog.refused(endpoints, status, self.worker)
 
 
+class Waiters:
+    """Tasks that wait for the same thing."""
+
+    __slots__ = ("_futures",)
+
+    def __init__(self) -> None:
+        self._futures: list[asyncio.Future[None]] = []
+
+    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until the next `wake`, whose error it raises."""
+        future: asyncio.Future[None] = loop.create_future()
+        self._futures.append(future)
+        await future
+
+    def wake(self, error: Exception | None = None) -> None:
+        futures, self._futures = self._futures, []
+        for future in futures:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+
 class Wire(Protocol):
     """The transport as a byte protocol sees it. After `close` or `abort` a write is ignored."""
 
@@ -161,6 +193,10 @@ class Wire(Protocol):
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
+
+    def switch(self, version: str) -> Connection:
+        """The connection that speaks another version from here on, in place of the present one."""
+        ...
 
     async def drain(self) -> None:
         """Waits until there is room to write; raises Gone when the connection is lost."""
@@ -278,6 +314,13 @@ class Connection(ABC):
 
         Raises ApplicationError where it contradicts the declared Content-Length.
         """
+
+    def adopt(self, request: Request, settings: bytes) -> None:
+        """Answers, as its first, a request that came in another version (RFC7540§3.2)."""
+        raise Broken("nothing upgrades to this version")
+
+    def send_push(self, id: int, path: str, headers: Fields) -> None:  # noqa: B027
+        """Promises a response that was not asked for, where the peer takes it (RFC9113§8.4)."""
 
     def respond(self, id: int, status: int, headers: Fields, data: bytes) -> None:
         """A whole response: what `send_headers` and `send_data` would send, at once."""

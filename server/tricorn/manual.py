@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from textwrap import fill
 
-from tricorn.config import DEFAULTS, OPTIONS, Config, Kind, Option
+from tricorn.config import DEFAULTS, OPTIONS, Config
+from tricorn.forms import Kind, Option
 from tricorn.spellings import COMMANDS, IGNORED, SHORTHANDS, SUGAR, Command, flag_of
 from tricorn.values import shown, toml
 

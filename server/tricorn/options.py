@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tricorn.config import DEFAULTS, LOG_PRESETS, OPTIONS, Config, ConfigError, Form, Kind
+from tricorn.config import DEFAULTS, LOG_PRESETS, OPTIONS, Config, ConfigError
+from tricorn.forms import Form, Kind
 from tricorn.spellings import (
     FLAGS,
     IGNORED,
@@ -173,11 +174,14 @@ def _from_environment(environ: Mapping[str, str]) -> Values:
 def _from_flags(given: Given) -> Values:
     if len(named := given.get("application", ())) > 1:
         raise ConfigError(f"{named[1][1]!r} is one argument too many: there is one application")
-    return {
-        name: _read(name, [text for _, text in each], each[-1][0])
-        for name, each in given.items()
-        if name in OPTIONS
-    }
+    values: Values = {}
+    for name, each in given.items():
+        if name in OPTIONS:
+            texts = [text for _, text in each]
+            if _many(name) and OPTIONS[name].form.kind is Kind.CHOICE:
+                texts = [part.strip() for text in texts for part in text.split(",")]
+            values[name] = _read(name, texts, each[-1][0])
+    return values
 
 
 def _from_platform(given: Given, environ: Mapping[str, str], explicit: Values) -> Values:
@@ -243,6 +247,9 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield "there is no address to listen on: add --bind"
     for address in {each for each in addresses if addresses.count(each) > 1}:
         yield f"the address {address} is given twice: leave one out"
+
+    if not config.alpn:
+        yield "alpn names no version of HTTP: leave it out, or name http/1.1"
 
     if config.limit_request_line > config.limit_request_head:
         yield "limit_request_line is larger than limit_request_head: raise --limit-request-head"

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tricorn.config import OPTIONS, ConfigError, Kind
+from tricorn.config import OPTIONS, ConfigError
+from tricorn.forms import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,11 @@ IGNORED = {
 
 # Hypercorn's names for what later versions will do: better said so than sent to a near miss.
 LATER = (
-    r"-[pugD]|alpn_protocols|alt_svc_headers|daemon|debug|env_file|forwarded_allow_ips|group"
+    r"-[pugD]|alt_svc_headers|daemon|debug|env_file|forwarded_allow_ips|group"
     r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|pid(_path)?|preload|proxy_headers"
-    r"|server_names?|statsd_\w+|dogstatsd_tags|user|verify_flags|wsgi_max_body_size"
+    r"|statsd_\w+|dogstatsd_tags|user|verify_flags|wsgi_max_body_size"
     r"|(limit_)?max_requests(_jitter)?|(use_)?reload(er)?|reload_(dir|include|exclude|delay)"
-    r"|(h2|quic|websocket|ws)_\w+"
+    r"|(quic|websocket|ws)_\w+"
 )
 
 # What Kubernetes sets in every pod of a namespace that has a Service called tricorn.

@@ -7,7 +7,7 @@ accepted; the caller puts in front of it where the value came from.
 import re
 from typing import TypeVar
 
-from tricorn.config import Form, Kind
+from tricorn.forms import Form, Kind
 
 Value = bool | int | float | str | tuple[str, ...] | None
 Number = TypeVar("Number", int, float)

@@ -13,17 +13,15 @@ from typing import Any
 from tricorn.asgi.exchange import Exchange
 from tricorn.asgi.lifespan import Lifespan, LifespanFailed
 from tricorn.config import Config
-from tricorn.connection import Application, Connection, Context, Endpoints, Wire
+from tricorn.connection import Application, Context
 from tricorn.fields import Defaults
-from tricorn.http1.connection import Http1Connection
-from tricorn.http1.head import Heads, Limits
-from tricorn.http1.response import ResponseHeads
 from tricorn.importer import ImportFailed, load_application
 from tricorn.net.accept import Acceptor
 from tricorn.net.tcp import sweep
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 from tricorn.observe.stats import Stats
+from tricorn.versions import versions_of
 from tricorn_supervisor.channel import ChildEnd
 from tricorn_supervisor.scoreboard import Field
 
@@ -119,21 +117,11 @@ class Worker:
             variables=self.lifespan.variables,
             now=time.monotonic(),
         )
-        heads = Heads(
-            Limits(
-                config.limit_request_line,
-                config.limit_request_fields,
-                config.limit_request_head,
-                config.max_request_body_size,
-            )
-        )
-        responses = ResponseHeads(defaults)
-
-        def speak(context: Context, wire: Wire, endpoints: Endpoints) -> Connection:
-            return Http1Connection(context, wire, endpoints, heads, responses)
-
+        versions = versions_of(config, defaults)
         listeners = [(each.socket, each.bind.secure) for each in child.listeners]
-        self.acceptor = Acceptor(self.context, speak, listeners, encryption, child.board, child.row)
+        self.acceptor = Acceptor(
+            self.context, versions, listeners, encryption, child.board, child.row
+        )
         self.stop = asyncio.Event()
         """No new work: finish what there is."""
         self.at_once = asyncio.Event()

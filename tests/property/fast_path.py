@@ -16,7 +16,8 @@ import h11
 from tests.property.grammar import head
 from tricorn.connection import Refused, Request
 from tricorn.http1.guard import guarded
-from tricorn.http1.head import Heads, Limits
+from tricorn.http1.head import Heads
+from tricorn.target import Limits
 
 LIMITS = Limits()
 LARGEST = 64 * 1024

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.property import grammar
 from tricorn.connection import Field, Refused
 from tricorn.http1.body import ChunkedBody
-from tricorn.http1.head import Limits
+from tricorn.target import Limits
 
 LIMITS = Limits()
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

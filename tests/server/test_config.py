@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 
-from tricorn.config import DEFAULTS, OPTIONS, Config, Kind
+from tricorn.config import DEFAULTS, OPTIONS, Config
+from tricorn.forms import Kind
 from tricorn.values import read_toml, toml
 
 TYPES = {

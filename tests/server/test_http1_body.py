@@ -6,7 +6,7 @@ import pytest
 
 from tricorn.connection import Refused
 from tricorn.http1.body import OVERHEAD, ChunkedBody, SizedBody
-from tricorn.http1.head import Limits
+from tricorn.target import Limits
 
 
 def chunked(**limits: int) -> ChunkedBody:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tricorn.http1.head import REMEMBERED_HEAD, Heads, Limits, split_target
+from tricorn.http1.head import REMEMBERED_HEAD, Heads
+from tricorn.target import Limits, split_target
 
 
 def heads(**limits: int) -> Heads:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tricorn.config import DEFAULTS, LOG_PRESETS, OPTIONS, Config, Kind
+from tricorn.config import DEFAULTS, LOG_PRESETS, OPTIONS, Config
+from tricorn.forms import Kind
 from tricorn.manual import describe, reference, usage
 from tricorn.options import load
 from tricorn.spellings import FLAGS

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tricorn import config
-from tricorn.config import AUTO, OPTIONS, Form, Kind
+from tricorn.config import AUTO, OPTIONS
+from tricorn.forms import Form, Kind
 from tricorn.values import read_text, read_toml, shown, toml
 
 SIZE = config.BYTES

@@ -10,16 +10,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-from tests.support.peers import limits_of
 from tricorn.asgi.exchange import Exchange
 from tricorn.config import Config
-from tricorn.connection import Application, Connection, Context, Endpoints, Wire
+from tricorn.connection import Application, Context
 from tricorn.fields import Defaults
-from tricorn.http1.connection import Http1Connection
-from tricorn.http1.head import Heads
-from tricorn.http1.response import ResponseHeads
 from tricorn.net.accept import Acceptor
 from tricorn.observe.stats import Stats
+from tricorn.versions import versions_of
 from tricorn.worker import new_loop
 from tricorn_supervisor.scoreboard import Field, Scoreboard, State
 
@@ -70,15 +67,9 @@ class Site:
         for slot in range(siblings + 1):
             self.board.claim(slot, slot + 1, 1)
             self.board.row(slot)[Field.STATE] = State.READY
-        heads = Heads(limits_of(config))
-        responses = ResponseHeads(self.context.defaults)
-
-        def speak(context: Context, wire: Wire, endpoints: Endpoints) -> Connection:
-            return Http1Connection(context, wire, endpoints, heads, responses)
-
         self.acceptor = Acceptor(
             self.context,
-            speak,
+            versions_of(config, self.context.defaults),
             [(self.listener, encryption is not None)],
             encryption,
             self.board,

@@ -24,12 +24,10 @@ from tricorn.asgi.exchange import Exchange
 from tricorn.config import Config
 from tricorn.connection import Application, Connection, Context, Endpoints, Field, Request, Stream
 from tricorn.fields import Defaults
-from tricorn.http1.connection import Http1Connection
-from tricorn.http1.head import Heads, Limits
-from tricorn.http1.response import ResponseHeads
 from tricorn.net.tcp import sweep
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.stats import Stats
+from tricorn.versions import versions_of
 
 DATE = 784111777.0  # RFC9110§5.6.7: Sun, 06 Nov 1994 08:49:37 GMT
 STEP = 1.0
@@ -92,15 +90,6 @@ def every_peer_ends_clean() -> Iterator[None]:
             logger.removeHandler(errors)
 
 
-def limits_of(config: Config) -> Limits:
-    return Limits(
-        config.limit_request_line,
-        config.limit_request_fields,
-        config.limit_request_head,
-        config.max_request_body_size,
-    )
-
-
 class House:
     """What the connections of one worker share."""
 
@@ -137,8 +126,7 @@ class House:
             state={} if state is None else state,
             now=self.clock.now,
         )
-        self.heads = Heads(limits_of(config))
-        self.responses = ResponseHeads(defaults)
+        self.versions = versions_of(config, defaults)
         self.peers: list[Peer] = []
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -257,16 +245,18 @@ class H1Peer(Peer):
     ) -> None:
         super().__init__(application, config, beside=beside, **shared)
         self.methods: list[bytes] = []
-        self.wire = MemoryWire(self.loop, half_closable=half_closable)
-        self.connection = Http1Connection(
+        self.wire = MemoryWire(
             self.context,
-            self.wire,
+            self.house.versions,
             endpoints or Endpoints(("192.0.2.1", 50000), ("192.0.2.2", 80), "http"),
-            self.house.heads,
-            self.house.responses,
+            half_closable=half_closable,
         )
-        self.wire.connection = self.connection
-        self.context.connections.add(self.connection)
+        self.wire.switch("http/1.1")
+
+    @property
+    def connection(self) -> Connection:
+        assert self.wire.connection is not None, "it is lost"
+        return self.wire.connection
 
     # What the client does
 

@@ -6,12 +6,12 @@ peer's end comes after what it sent, and `full` has asyncio's two water marks.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from tricorn.connection import Connection, Gone
+from tricorn.connection import Connection, Context, Endpoints, Gone, Waiters
+from tricorn.net.tcp import Versions
 
 HIGH_WATER = 64 * 1024
 LOW_WATER = HIGH_WATER // 4
@@ -25,8 +25,18 @@ class MemoryWire:
     The client reads everything at once unless `window` says how many octets more it takes.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, half_closable: bool = True) -> None:
-        self.loop = loop
+    def __init__(
+        self,
+        context: Context,
+        versions: Versions,
+        endpoints: Endpoints,
+        *,
+        half_closable: bool = True,
+    ) -> None:
+        self.context = context
+        self.loop = context.loop
+        self.versions = versions
+        self.endpoints = endpoints
         self.half_closable = half_closable
         self.connection: Connection | None = None
         self.sent = bytearray()
@@ -47,7 +57,7 @@ class MemoryWire:
         self._ended = False
         self._end_told = False
         self._scheduled = False
-        self._drains: list[asyncio.Future[None]] = []
+        self._drains = Waiters()
 
     # The client's end
 
@@ -105,10 +115,7 @@ class MemoryWire:
         connection, self.connection = self.connection, None
         connection.context.connections.discard(connection)
         connection.eof()
-        drains, self._drains = self._drains, []
-        for future in drains:
-            if not future.done():
-                future.set_exception(Gone("the client has gone"))
+        self._drains.wake(Gone("the client has gone"))
 
     def _flush(self) -> None:
         taken = int(min(self.window, len(self.waiting)))
@@ -120,16 +127,20 @@ class MemoryWire:
             self.full = True
         elif self.full and len(self.waiting) <= LOW_WATER:
             self.full = False
-            drains, self._drains = self._drains, []
-            for future in drains:
-                if not future.done():
-                    future.set_result(None)
+            self._drains.wake()
             if self.connection is not None:
                 self.loop.call_soon(self.connection.relieve)
         if self.closing and not self.waiting:
             self.loop.call_soon(self._lose)
 
     # Called by the connection
+
+    def switch(self, version: str) -> Connection:
+        if self.connection is not None:
+            self.context.connections.discard(self.connection)
+        self.connection = self.versions[version](self.context, self, self.endpoints)
+        self.context.connections.add(self.connection)
+        return self.connection
 
     def _write(self, data: bytes) -> None:
         if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -166,9 +177,7 @@ class MemoryWire:
 
     async def drain(self) -> None:
         while self.full or (self.closing and not self.lost):
-            future: asyncio.Future[None] = self.loop.create_future()
-            self._drains.append(future)
-            await future
+            await self._drains.wait(self.loop)
         if self.lost:
             raise Gone("the client has gone")
 

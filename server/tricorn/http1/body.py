@@ -14,7 +14,7 @@ from enum import Enum
 
 from tricorn.connection import Field, Refused
 from tricorn.fields import FORBIDDEN_TRAILERS, field_line
-from tricorn.http1.head import Limits
+from tricorn.target import Limits
 
 CHUNK_EXTENSION = 256
 CHUNK_LINE = 15 + CHUNK_EXTENSION + 3

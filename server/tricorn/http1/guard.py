@@ -14,11 +14,10 @@ import h11
 
 from tricorn.connection import Field, Refused, Request
 from tricorn.fields import TOKEN, content_length, field_line, valid_authority
-from tricorn.http1.head import Limits, split_target
+from tricorn.target import Limits, split_target, valid_target
 
 request_line = re.compile(rb"(%b++) ([!-~]++) HTTP/([0-9])\.([0-9])" % TOKEN).fullmatch
 absolute_form = re.compile(rb"(?i:https?)://([^/?#]*+)([!\"$-~]*+)").fullmatch
-origin_form = re.compile(rb"/[!\"$-~]*+").fullmatch
 token = re.compile(TOKEN).match
 coding_list = re.compile(rb"[\t ]*+%b++(?:[\t ]*+,[\t ]*+%b++)*+[\t ]*+" % (TOKEN, TOKEN)).fullmatch
 
@@ -79,6 +78,8 @@ def guarded(head: bytes, limits: Limits, upgrades: Collection[str | None]) -> Re
         authority = match[1]
     else:
         _check_target(target, method)
+    if limits.misdirected(authority or b""):
+        raise Refused(421, "this server does not answer for that host")  # RFC9110§15.5.20
 
     event = _ask_h11(head)
     options = _tokens(fields, b"connection")
@@ -169,7 +170,7 @@ def _check_target(target: bytes, method: bytes) -> None:
     """RFC9112§3.2: the form of the target has to fit the method."""
     if method == b"CONNECT":
         raise Refused(501, "this server is no proxy")
-    if not origin_form(target) and not (target == b"*" and method == b"OPTIONS"):
+    if not valid_target(target, method):
         raise Refused(400, "malformed request target")
 
 

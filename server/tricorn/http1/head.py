@@ -10,8 +10,6 @@ were all known: a health check or a polling client costs one look-up.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
 from tricorn.connection import Field, Request
 from tricorn.fields import (
@@ -22,14 +20,10 @@ from tricorn.fields import (
     field_line,
     valid_authority,
 )
+from tricorn.target import METHODS, Limits, split_target
 
 # RFC9112§3: one space between the parts. `#` never belongs into a request target (RFC9112§3.2).
 request_line = re.compile(rb"(%b++) (/[!\"$-~]*+) HTTP/1\.1" % TOKEN).fullmatch
-
-METHODS = {
-    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-}
-"""CONNECT and TRACE, and what nobody has heard of, are not ordinary."""
 
 SPECIAL = frozenset(
     b"host content-length connection transfer-encoding upgrade expect te http2-settings".split()
@@ -44,16 +38,6 @@ VOLATILE = frozenset(
 REMEMBERED_HEADS = 256
 REMEMBERED_HEAD = 1024
 """Octets up to which a whole head is remembered: at most half a megabyte in all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request head may be, in octets and numbers."""
-
-    line: int = 8 * 1024  # nginx 4 x 8k
-    fields: int = 100  # Apache, h2o, gunicorn 100
-    head: int = 32 * 1024  # nginx 33k, node 16k, Go 1M
-    body: int = 0
 
 
 class Heads:
@@ -149,7 +133,7 @@ class Heads:
         name, value = field
         memory = self.special
         if name == b"host":
-            if not valid_authority(value):
+            if not valid_authority(value) or self.limits.misdirected(value):
                 return None
         elif name == b"content-length":
             if content_length(value) is None:
@@ -164,12 +148,3 @@ class Heads:
         if len(line) < REMEMBERED_LENGTH:
             memory.keep(line, field)
         return field
-
-
-def split_target(target: bytes) -> tuple[str, bytes, bytes]:
-    """Path (decoded), path (raw) and query of a target in origin-form or asterisk-form."""
-    path, _, query = target.partition(b"?")
-    if b"%" in path:
-        # ASGI wants text: what is not UTF-8 cannot be had as text, and stays visible in raw_path.
-        return unquote_to_bytes(path).decode("utf-8", "replace"), path, query
-    return path.decode("latin-1"), path, query

@@ -19,7 +19,7 @@ from functools import partial
 from heapq import nsmallest
 
 from tricorn.connection import Context
-from tricorn.net.tcp import Speak, TcpWire
+from tricorn.net.tcp import TcpWire, Versions
 from tricorn_supervisor.scoreboard import Field, Row, Scoreboard
 
 BURST = 16
@@ -68,7 +68,7 @@ class Acceptor:
     def __init__(
         self,
         context: Context,
-        speak: Speak,
+        versions: Versions,
         listeners: Sequence[tuple[socket.socket, bool]],
         encryption: ssl.SSLContext | None,
         board: Scoreboard,
@@ -79,7 +79,7 @@ class Acceptor:
         self.limit = connection_limit(context.config.limit_connections)
         self.held = 0
         """Connections, those in a TLS handshake included."""
-        self._speak = speak
+        self._versions = versions
         self._listeners = listeners
         self._encryption = encryption
         self._board = board
@@ -171,7 +171,7 @@ class Acceptor:
             task.add_done_callback(self._handshaken)
 
     async def _connect(self, sock: socket.socket, secure: bool) -> None:
-        wire = TcpWire(self.context, self._speak, self._release, secure=secure)
+        wire = TcpWire(self.context, self._versions, self._release, secure=secure)
         try:
             if secure:
                 await self.context.loop.connect_accepted_socket(

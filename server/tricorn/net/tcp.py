@@ -14,10 +14,10 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from tricorn.connection import Connection, Context, Endpoints, Gone, Wire
+from tricorn.connection import Connection, Context, Endpoints, Gone, Waiters, Wire
 from tricorn.net import tls
 
 WRITE_HIGH_WATER = 64 * 1024
@@ -31,7 +31,13 @@ LONGEST_TURN = 3.0
 log = logging.getLogger(__name__)
 
 Speak = Callable[[Context, Wire, Endpoints], Connection]
-"""What makes the connection of a protocol."""
+Versions = Mapping[str, Speak]
+"""What makes the connection of each version, by its name in ALPN (RFC7301§6), and "h2c"."""
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client that knows that we speak HTTP/2 begins with (RFC9113§3.4)."""
+TELLING = 3
+"""Octets of it that no request of HTTP/1.1 begins with: no method is called PRI."""
 
 
 def ignore(data: bytes) -> None:
@@ -46,9 +52,10 @@ class TcpWire(asyncio.Protocol):
         "_connection",
         "_context",
         "_file_left",
+        "_held",
         "_secure",
-        "_speak",
         "_transport",
+        "_versions",
         "_waiting",
         "data_received",
         "full",
@@ -59,14 +66,16 @@ class TcpWire(asyncio.Protocol):
     data_received: Callable[[bytes], None]  # type: ignore[assignment]  # a method there
 
     def __init__(
-        self, context: Context, speak: Speak, closed: Callable[[], None], *, secure: bool
+        self, context: Context, versions: Versions, closed: Callable[[], None], *, secure: bool
     ) -> None:
         self._context = context
-        self._speak = speak
+        self._versions = versions
         self._closed = closed
         self._secure = secure
         self._connection: Connection | None = None
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting = Waiters()
+        self._held = b""
+        """The first octets, as long as they may become either version."""
         self._file_left = 0
         self.full = False
         self.write: Callable[[bytes], object] = ignore
@@ -78,12 +87,31 @@ class TcpWire(asyncio.Protocol):
         self._transport = transport = cast(asyncio.Transport, transport)
         self.write = transport.write
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-        connection = self._speak(self._context, self, self._endpoints())
-        self._connection = connection
-        self._context.connections.add(connection)
-        self.data_received = connection.feed
-        # uvloop looked `data_received` up when it made the transport; let it look again.
-        transport.set_protocol(self)
+        encrypted: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        agreed = encrypted.selected_alpn_protocol() if encrypted else None
+        self.switch(agreed or "http/1.1")
+        if encrypted is None and "h2c" in self._versions:
+            self._feed(self._sniff)
+
+    def _feed(self, feed: Callable[[bytes], None]) -> None:
+        """What arrives goes there."""
+        self.data_received = feed
+        # A loop looks `data_received` up when it is given the protocol; let it look again.
+        self._transport.set_protocol(self)
+
+    def _sniff(self, data: bytes) -> None:
+        """The first octets of a client that may know that HTTP/2 is spoken here."""
+        data = self._held + data
+        if len(data) < TELLING and PREFACE.startswith(data):
+            self._held = data
+            return
+        self._held = b""
+        connection = self._connection
+        if data.startswith(PREFACE[:TELLING]):
+            connection = self.switch("h2c")
+        if connection is not None:
+            self._feed(connection.feed)
+            connection.feed(data)
 
     def eof_received(self) -> bool:
         if self._connection is not None:
@@ -99,25 +127,16 @@ class TcpWire(asyncio.Protocol):
             self._connection.eof()
             self._connection = None
         self._closed()
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_exception(Gone("the client has gone"))
+        self._waiting.wake(Gone("the client has gone"))
 
     def pause_writing(self) -> None:
         self.full = True
 
     def resume_writing(self) -> None:
         self.full = False
-        self._wake()
+        self._waiting.wake()
         if self._connection is not None:
             self._connection.relieve()
-
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
 
     @property
     def used(self) -> bool:
@@ -129,6 +148,17 @@ class TcpWire(asyncio.Protocol):
         return self._transport.is_closing()
 
     # Called by the connection
+
+    def switch(self, version: str) -> Connection:
+        connections = self._context.connections
+        endpoints = self._endpoints()
+        if self._connection is not None:
+            connections.discard(self._connection)
+            endpoints = self._connection.endpoints
+        self._connection = connection = self._versions[version](self._context, self, endpoints)
+        connections.add(connection)
+        self._feed(connection.feed)
+        return connection
 
     def writelines(self, parts: list[bytes]) -> None:
         if self.write is not ignore:
@@ -165,14 +195,9 @@ class TcpWire(asyncio.Protocol):
     async def drain(self) -> None:
         # A transport whose write has failed takes everything and sends nothing: wait for its end.
         while self.full or (self._connection is not None and self._transport.is_closing()):
-            await self._wait()
+            await self._waiting.wait(self._context.loop)
         if self._connection is None:
             raise Gone("the client has gone")
-
-    async def _wait(self) -> None:
-        future: asyncio.Future[None] = self._context.loop.create_future()
-        self._waiting.append(future)
-        await future
 
     async def sendfile(self, file: int, offset: int, count: int) -> bool:
         if self._secure:
@@ -214,11 +239,11 @@ class TcpWire(asyncio.Protocol):
 
     async def _writable(self, out: int) -> None:
         loop = self._context.loop
-        loop.add_writer(out, self._wake)
+        loop.add_writer(out, self._waiting.wake)
         try:
             if self._connection is None:
                 raise Gone("the client has gone")
-            await self._wait()
+            await self._waiting.wait(loop)
         finally:
             loop.remove_writer(out)
 

@@ -11,7 +11,6 @@ from typing import Any
 from tricorn.config import Config, ConfigError
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-PROTOCOLS = ("http/1.1",)
 
 # RFC4514§3, for the names of client certificates.
 ATTRIBUTES = {
@@ -40,7 +39,7 @@ def server_context(config: Config) -> ssl.SSLContext | None:
     # RFC5746: a client that renegotiates at will is an attack on our processor.
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_IGNORE_UNEXPECTED_EOF
-    context.set_alpn_protocols(list(PROTOCOLS))
+    context.set_alpn_protocols(list(config.alpn))
     try:
         context.set_ciphers(config.ciphers)
     except ssl.SSLError:

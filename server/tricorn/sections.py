@@ -1,0 +1,258 @@
+"""The field section of HTTP/2 and HTTP/3 → Request; a response's fields → what may be sent there.
+
+Each field has a kind, worked out once when it enters a compression table, so that a request made
+of known fields is validated by looking at integers. What is malformed costs its stream
+(RFC9113§8.1.1, RFC9114§4.1.2); what HTTP can say is refused with a status.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from tricorn.connection import ApplicationError, Broken, Field, Fields, Refused, Request
+from tricorn.fields import (
+    FORBIDDEN_TRAILERS,
+    TOKEN,
+    VALUE,
+    content_length,
+    response_field,
+    valid_authority,
+)
+from tricorn.scheduler import Priority, parse_priority
+from tricorn.target import METHODS, Limits, split_target, valid_target
+
+Entry = tuple[Field, int]
+"""A field and its kind."""
+
+MALFORMED, ORDINARY, METHOD, SCHEME, AUTHORITY, PATH, PROTOCOL = range(-1, 6)
+HOST, LENGTH, COOKIE, EXPECT, PRIORITY, DROPPED = range(6, 12)
+
+PSEUDO = {
+    b":method": METHOD,
+    b":scheme": SCHEME,
+    b":authority": AUTHORITY,
+    b":path": PATH,
+    b":protocol": PROTOCOL,
+}
+SPECIAL = {
+    b"host": HOST,
+    b"content-length": LENGTH,
+    b"cookie": COOKIE,
+    b"expect": EXPECT,
+    b"priority": PRIORITY,
+    b"http2-settings": DROPPED,  # RFC9113§3.2.1: it means something on HTTP/1.1 only
+}
+CONNECTION_SPECIFIC = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+"""RFC9113§8.2.2: what they would say is said in frames."""
+
+# RFC9113§8.2.1: no upper case, beside what RFC9110§5.1 says.
+lower_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]++").fullmatch
+# RFC9113§8.2.1: no white space around a value.
+trimmed_value = re.compile(rb"(?![\t ])%b*+(?<![\t ])" % VALUE).fullmatch
+method_token = re.compile(TOKEN + rb"++").fullmatch
+web_scheme = re.compile(rb"(?i:https?)").fullmatch
+
+
+class Malformed(Broken):
+    """A message that is none: its stream is reset, and no other (RFC9113§8.1.1)."""
+
+
+def classify(name: bytes, value: bytes) -> int:
+    """The kind of a field that came from the peer."""
+    if name[:1] == b":":
+        kind = PSEUDO.get(name, MALFORMED)
+    elif name in CONNECTION_SPECIFIC or not lower_name(name):
+        return MALFORMED
+    elif name == b"te":
+        return ORDINARY if value == b"trailers" else MALFORMED
+    else:
+        kind = SPECIAL.get(name, ORDINARY)
+    return kind if trimmed_value(value) else MALFORMED
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What a request's special fields say."""
+
+    headers: list[Field] = field(default_factory=list)
+    regular: bool = False
+    """A regular field has been seen: no pseudo-field may follow (RFC9113§8.3)."""
+    pseudo: dict[int, bytes] = field(default_factory=dict)
+    host: bytes | None = None
+    length: bytes | None = None
+    cookies: list[bytes] = field(default_factory=list)
+    expects: bool = False
+    priority: Priority | None = None
+
+
+def request_of(
+    entries: Iterable[Entry],
+    version: str,
+    limits: Limits,
+    upgrades: Collection[str | None],
+    *,
+    ended: bool,
+) -> Request:
+    """The request of a field section; `ended` if no content follows.
+
+    `upgrades` are the protocols that extended CONNECT may ask for (RFC8441§4). Raises Malformed,
+    and Refused for what can be answered with a status.
+    """
+    parts = _Parts()
+    headers = parts.headers
+    for entry, kind in entries:
+        if kind == ORDINARY:
+            headers.append(entry)
+        else:
+            _take(parts, entry, kind)
+
+    pseudo = parts.pseudo
+    method = pseudo.get(METHOD)
+    if method is None or not method_token(method):
+        raise Malformed("no valid :method")
+    length = _length(parts.length, limits, ended=ended)
+    if method == b"CONNECT" or PROTOCOL in pseudo:
+        protocol = _extended_connect(pseudo, method, upgrades, ended=ended)
+    else:
+        protocol = None
+    if not web_scheme(pseudo.get(SCHEME, b"")):
+        raise Malformed("no valid :scheme")
+    target = pseudo.get(PATH)
+    # RFC9113§8.3.1: never empty, and `*` only for OPTIONS.
+    if target is None or not valid_target(target, method):
+        raise Malformed("no valid :path")
+    if len(target) > limits.line:
+        raise Refused(414, f"the request target is longer than {limits.line} octets")
+    authority = _authority(pseudo.get(AUTHORITY), parts.host, limits)
+    if parts.cookies:
+        # RFC9113§8.2.3: crumbs are joined before anything else sees them.
+        headers.append((b"cookie", b"; ".join(parts.cookies)))
+    return Request(
+        version,
+        METHODS.get(method) or method.decode("ascii"),
+        target,
+        authority,
+        *split_target(target),
+        # ASGI: :authority takes the place of Host.
+        ((b"host", authority), *headers),
+        length,
+        protocol=protocol,
+        expects=parts.expects and not ended,
+        accepts_trailers=True,
+        priority=parts.priority,
+    )
+
+
+def _take(parts: _Parts, entry: Field, kind: int) -> None:
+    name, value = entry
+    if METHOD <= kind <= PROTOCOL:
+        # RFC9113§8.3: each of them once, and before all regular fields.
+        if kind in parts.pseudo or parts.regular or parts.headers:
+            raise Malformed(f"{name.decode('latin-1')} twice, or too late")
+        parts.pseudo[kind] = value
+        return
+    parts.regular = True
+    if kind == COOKIE:
+        parts.cookies.append(value)
+    elif kind == HOST:
+        if parts.host is not None:
+            raise Malformed("more than one Host")
+        parts.host = value
+    elif kind == LENGTH:
+        if parts.length is not None:
+            raise Malformed("more than one Content-Length")
+        parts.length = value
+        parts.headers.append(entry)
+    elif kind == EXPECT:
+        if value.lower() != b"100-continue":
+            raise Refused(417, "no expectation but 100-continue is known here")
+        parts.expects = True
+        parts.headers.append(entry)
+    elif kind == PRIORITY:
+        parts.priority = parse_priority(value)
+        parts.headers.append(entry)
+    elif kind == MALFORMED:
+        raise Malformed(f"a field that cannot be: {name[:40]!r}")
+
+
+def _length(value: bytes | None, limits: Limits, *, ended: bool) -> int | None:
+    """The size of the content, None where only its end will tell (RFC9113§8.1.1)."""
+    if value is None:
+        return 0 if ended else None
+    if not value.isdigit():
+        raise Malformed("malformed Content-Length")
+    length = content_length(value)
+    if length is None or 0 < limits.body < length:
+        raise Refused(413, "the body would be too large")
+    if ended and length:
+        raise Malformed("Content-Length announces content that does not come")
+    return length
+
+
+def _extended_connect(
+    pseudo: dict[int, bytes], method: bytes, upgrades: Collection[str | None], *, ended: bool
+) -> str:
+    """What an extended CONNECT asks for (RFC8441§4)."""
+    protocol = pseudo.get(PROTOCOL)
+    if protocol is None:
+        # RFC9113§8.5: a plain CONNECT names no scheme and no path; and we are no proxy.
+        if SCHEME in pseudo or PATH in pseudo:
+            raise Malformed("CONNECT with :scheme or :path")
+        raise Refused(501, "this server is no proxy")
+    if method != b"CONNECT" or not any(upgrades):
+        # RFC8441§3: nobody may send :protocol to a server that has not announced it.
+        raise Malformed(":protocol without extended CONNECT")
+    if (name := protocol.decode("latin-1")) not in upgrades:
+        raise Refused(501, "that protocol is not spoken here")
+    if ended:
+        raise Malformed("a tunnel that ends before it begins")
+    return name
+
+
+def _authority(authority: bytes | None, host: bytes | None, limits: Limits) -> bytes:
+    if authority is None:
+        authority = host
+    elif host is not None and host.lower() != authority.lower():
+        # RFC9113§8.3.1: one of the two would mislead somebody behind us.
+        raise Malformed(":authority and Host differ")
+    # RFC9113§8.3.1: a deprecated user information is refused by the same rule.
+    if not authority or not valid_authority(authority):
+        raise Refused(400, "no valid :authority")
+    if limits.misdirected(authority):
+        raise Refused(421, "this server does not answer for that host")  # RFC9110§15.5.20
+    return authority
+
+
+def trailers_of(entries: Iterable[Entry]) -> list[Field]:
+    """The fields of a request's trailer section. Raises Malformed."""
+    fields = []
+    for (name, value), kind in entries:
+        # RFC9113§8.1: no pseudo-fields; RFC9110§6.5.1: nothing that frames, routes or identifies.
+        if kind == MALFORMED or name[:1] == b":" or name in FORBIDDEN_TRAILERS:
+            raise Malformed(f"a trailer that cannot be: {name[:40]!r}")
+        fields.append((name, value))
+    return fields
+
+
+def response_section(headers: Fields) -> tuple[list[Field], int | None]:
+    """The fields of a response as they may be sent, and its Content-Length.
+
+    Raises ApplicationError. What HTTP/1.1 says about its connection is left out (RFC9113§8.2.2).
+    """
+    fields: list[Field] = []
+    length: int | None = None
+    for name, value in headers:
+        lower, stripped = each = response_field(name, value)
+        if lower in CONNECTION_SPECIFIC or lower == b"te":
+            continue
+        if lower == b"content-length":
+            if length is not None:
+                raise ApplicationError("more than one Content-Length")
+            if (length := content_length(stripped)) is None:
+                raise ApplicationError(f"Content-Length is not a number: {value!r}")
+        fields.append(each)
+    return fields, length
