@@ -1,0 +1,361 @@
+"""What comes from the peer on HTTP/2, and which request it belongs to (RFC9113§5, §8.1).
+
+Every header block is decoded, whatever becomes of its stream, because the compression table is the
+connection's (RFC9113§4.3). Applications start when all that arrived together has been read: a
+stream that is reset in the same breath never reaches one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from tricorn.connection import Context, Endpoints, Field, Refused, Request, Stream, Wire
+from tricorn.http2 import frames
+from tricorn.http2.flow import Flow
+from tricorn.http2.frames import (
+    END_STREAM,
+    LARGEST_ID,
+    LARGEST_WINDOW,
+    PADDED,
+    PRIORITY_SIZE,
+    Code,
+    ConnectionFault,
+    StreamFault,
+)
+from tricorn.http2.header_blocks import CompressionError, Decoder
+from tricorn.http2.reading import LARGEST_BLOCK, Reading
+from tricorn.http2.shared import Shared
+from tricorn.http2.turns import Turns
+from tricorn.priorities import Dependency, parse_priority
+from tricorn.sections import Entry, Malformed, request_of, trailers_of
+
+MOST_HEADS = 256 * 1024
+"""Octets of the heads of all open requests together (CVE-2026-49975)."""
+LARGE_HEAD = 2 * 1024
+"""Octets up to which a head is bounded enough by the number of streams."""
+
+
+class Receiving(Reading):
+    """The receiving half of an HTTP/2 connection."""
+
+    __slots__ = (
+        "acknowledged",
+        "decoder",
+        "flows",
+        "heads",
+        "initial_window_out",
+        "known",
+        "last_id",
+        "last_served",
+        "orphans",
+        "owed",
+        "reset",
+        "resets",
+        "starting",
+        "turns",
+        "window_in",
+        "window_out",
+    )
+
+    def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, shared: Shared) -> None:
+        super().__init__(context, wire, endpoints, shared)
+        self.acknowledged = False
+        """The peer knows our settings."""
+        self.decoder: Decoder[Request] = shared.decoder()
+        self.known = self.decoder.known
+        """Requests without content by their header blocks, as long as those mean the same."""
+        self.last_id = 0
+        """The newest stream that the peer has opened."""
+        self.last_served = LARGEST_ID
+        """Requests on later streams are not served any more (RFC9113§6.8)."""
+        self.starting: list[Stream] = []
+        """Streams whose applications have not been called yet."""
+        self.flows: dict[int, Flow] = {}
+        self.heads: dict[int, int] = {}
+        """The octets of large request heads."""
+        self.reset: dict[int, None] = {}
+        """Streams that we have reset, of which frames may still arrive; the oldest first."""
+        self.orphans: set[Stream] = set()
+        """Streams that were reset while their applications went on."""
+        self.turns = Turns(context.config.priority)
+        self.resets = shared.most_resets
+        """How many streams may still be reset in excess of those that are answered."""
+        self.window_in = shared.connection_window
+        self.owed = 0
+        """Octets of the connection's window that the peer has no credit for yet."""
+        self.window_out = self.initial_window_out = frames.DEFAULT_WINDOW
+
+    # RFC9113§6.1 DATA
+
+    def _take_data(self, flags: int, id: int, payload: bytes) -> None:
+        size = len(payload)
+        self.carried += size
+        self.window_in -= size
+        if self.window_in < 0:
+            raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more content than there is credit for")
+        flow = self.flows.get(id)
+        if flow is None or flow.ended:
+            self._take_stray_data(id, size)
+            return
+        flow.window_in -= size
+        flow.unread += size
+        if flow.window_in < 0:
+            raise StreamFault(Code.FLOW_CONTROL_ERROR, "more content than there is credit for")
+        data = payload
+        if flags & PADDED:
+            data = frames.unpadded(flags, payload)
+            self.consumed(id, size - len(data))
+        flow.heard = self.context.now
+        flow.invited = True
+        flow.received += len(data)
+        declared = flow.declared
+        if declared is not None and flow.received > declared:
+            raise StreamFault(Code.PROTOCOL_ERROR, "more content than Content-Length says")
+        if 0 < self.shared.limits.body < flow.received:
+            self._refuse(id, Refused(413, "the body is too large"))
+            return
+        if data:
+            flow.stream.feed_data(data)
+        elif not flags & END_STREAM:
+            self.budgets.empty.spend(flow.heard)
+        if flags & END_STREAM:
+            self._end(flow)
+
+    def _end(self, flow: Flow, trailers: Sequence[Field] = ()) -> None:
+        """END_STREAM: the request is complete."""
+        if flow.declared is not None and flow.received != flow.declared:
+            # RFC9113§8.1.1, wherever the end comes: some other reader may wait for the rest.
+            raise StreamFault(Code.PROTOCOL_ERROR, "less content than Content-Length says")
+        flow.ended = True
+        flow.stream.feed_end(trailers)
+
+    def _take_stray_data(self, id: int, size: int) -> None:
+        """Content of a stream that takes none."""
+        self.credit(size)
+        if not id or self._idle(id):
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "DATA before HEADERS")
+        if id in self.streams:
+            raise StreamFault(Code.STREAM_CLOSED, "DATA behind END_STREAM")
+        self._take_late(id)
+
+    def _idle(self, id: int) -> bool:
+        """Whether the stream has never been opened (RFC9113§5.1)."""
+        return id > self.last_id or not id & 1
+
+    def _take_late(self, id: int) -> None:
+        """A frame of a stream that has been closed."""
+        if id not in self.reset:
+            # RFC9113§5.1: the peer has ended it, or reset it, and knows.
+            raise ConnectionFault(Code.STREAM_CLOSED, "a frame of a stream that has ended")
+        self.budgets.control.spend(self.context.now)
+
+    # RFC9113§6.2 HEADERS, with §6.10 CONTINUATION
+
+    def _take_block(self, id: int, block: bytes, *, ended: bool) -> None:
+        self.carried += len(block)
+        if ended and id & 1 and self.last_id < id <= self.last_served:
+            request = self.known.get(block)
+            if request is not None and not self._crowded():
+                self.last_id = id
+                self._begin(id, request, ended=True)
+                return
+        if len(block) > LARGEST_BLOCK:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
+        entries: Sequence[Entry] = ()
+        refusal: Refused | None = None
+        try:
+            entries = self.decoder.decode(block)
+        except Refused as error:
+            refusal = error
+        except CompressionError as error:
+            raise ConnectionFault(Code.COMPRESSION_ERROR, str(error)) from None
+        if not id & 1:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "not a stream that a client opens")
+        if id <= self.last_id:
+            self._take_trailers(id, entries, refusal, ended=ended)
+        else:
+            self.last_id = id
+            self._take_request(id, block, entries, refusal, ended=ended)
+
+    def _take_request(
+        self,
+        id: int,
+        block: bytes,
+        entries: Sequence[Entry],
+        refusal: Refused | None,
+        *,
+        ended: bool,
+    ) -> None:
+        if id > self.last_served:
+            self.forget(id)  # the peer knows, or is about to hear, that it has to ask elsewhere
+            return
+        if self._crowded():
+            raise StreamFault(Code.REFUSED_STREAM, "too many requests at once")
+        try:
+            if refusal is not None:
+                raise refusal
+            request = request_of(
+                entries, "2", self.shared.limits, self.context.streams, ended=ended
+            )
+        except Malformed as error:
+            raise StreamFault(Code.PROTOCOL_ERROR, str(error)) from None
+        except Refused as error:
+            self._refuse(id, error, ended=ended)
+            return
+        if (size := self.decoder.size) > LARGE_HEAD:
+            if size + sum(self.heads.values()) > MOST_HEADS:
+                raise StreamFault(Code.REFUSED_STREAM, "too much in the heads of requests")
+            self.heads[id] = size
+        elif ended and request.protocol is None:
+            request.remembered = self.decoder.remember(block, request)
+        if request.priority is not None:
+            self.turns.forgo_tree()
+        self._begin(id, request, ended=ended)
+
+    def _begin(self, id: int, request: Request, *, ended: bool) -> None:
+        if not self.streams:
+            self._watch()
+        stream = self.open(id, request)
+        if not ended:
+            self.flow(id, stream).expect(request.length)
+        self.starting.append(stream)
+
+    def _take_trailers(
+        self, id: int, entries: Sequence[Entry], refusal: Refused | None, *, ended: bool
+    ) -> None:
+        """RFC9113§8.1: the second header block of a stream is its trailer section."""
+        flow = self.flows.get(id)
+        if flow is None or flow.ended:
+            if id in self.streams:
+                raise StreamFault(Code.STREAM_CLOSED, "HEADERS behind END_STREAM")
+            self._take_late(id)
+            return
+        if not ended or refusal is not None:
+            raise StreamFault(Code.PROTOCOL_ERROR, "trailers that are too many, or not the end")
+        try:
+            trailers = trailers_of(entries)
+        except Malformed as error:
+            raise StreamFault(Code.PROTOCOL_ERROR, str(error)) from None
+        self._end(flow, trailers)
+
+    def _crowded(self) -> bool:
+        """Whether as many requests are open as may be, or their applications still run."""
+        most = self.shared.most_streams
+        if len(self.streams) + len(self.orphans) < most:
+            return False
+        self.orphans = {each for each in self.orphans if each.task and not each.task.done()}
+        return len(self.streams) + len(self.orphans) >= most
+
+    def _start_streams(self) -> None:
+        starting = self.starting
+        if not starting:
+            return
+        self.starting = []
+        streams = self.streams
+        for stream in starting:
+            if streams.get(stream.id) is stream:
+                self.start(stream)
+
+    # RFC9113§6.3 PRIORITY, RFC9218§7.1 PRIORITY_UPDATE
+
+    def _take_priority(self, id: int, payload: bytes) -> None:
+        if not id:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY of the connection")
+        if len(payload) != PRIORITY_SIZE:
+            raise StreamFault(Code.FRAME_SIZE_ERROR, "PRIORITY of an odd length")
+        self.budgets.priority.spend(self.context.now)
+        self._take_dependency(id, payload)
+
+    def _take_dependency(self, id: int, payload: bytes) -> None:
+        dependency = frames.read_dependency(payload)
+        if dependency.parent == id:
+            raise StreamFault(Code.PROTOCOL_ERROR, "a stream that depends on itself")
+        if dependency != Dependency() and (id in self.streams or id > self.last_id):
+            self.turns.state(id, dependency)
+
+    def _take_priority_update(self, id: int, payload: bytes) -> None:
+        if id or len(payload) < frames.number.size:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "malformed PRIORITY_UPDATE")
+        self.budgets.priority.spend(self.context.now)
+        about = int.from_bytes(payload[:4], "big") & LARGEST_ID
+        if not about:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY_UPDATE of the connection")
+        if about in self.streams or about > self.last_id:
+            self.turns.state(about, parse_priority(payload[4:]))
+
+    # RFC9113§6.4 RST_STREAM
+
+    def _take_reset(self, id: int, payload: bytes) -> None:
+        if len(payload) != frames.number.size:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "RST_STREAM of an odd length")
+        if not id or self._idle(id):
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "RST_STREAM of an idle stream")
+        if id in self.streams:
+            self._drop(id)
+        else:
+            self.budgets.control.spend(self.context.now)
+
+    # RFC9113§6.9 WINDOW_UPDATE
+
+    def _take_window_update(self, id: int, payload: bytes) -> None:
+        if len(payload) != frames.number.size:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "WINDOW_UPDATE of an odd length")
+        octets = int.from_bytes(payload, "big") & LARGEST_WINDOW
+        if not id:
+            if not octets:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
+            self.window_out += octets
+            if self.window_out > LARGEST_WINDOW:
+                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window of over 2^31")
+            self.pump()
+        elif (stream := self.streams.get(id)) is not None:
+            if not octets:
+                raise StreamFault(Code.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
+            flow = self.flow(id, stream)
+            self.widen(id, flow, octets)
+            if flow.window_out > LARGEST_WINDOW:
+                raise StreamFault(Code.FLOW_CONTROL_ERROR, "a window of over 2^31")
+            self.pump()
+        elif self._idle(id):
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "WINDOW_UPDATE of an idle stream")
+        else:
+            self.budgets.control.spend(self.context.now)
+
+    def flow(self, id: int, stream: Stream) -> Flow:
+        """What is kept of a stream, from when it is first needed."""
+        if (flow := self.flows.get(id)) is None:
+            window_in = self.shared.stream_window
+            flow = Flow(stream, window_in, self.initial_window_out, self.context.now)
+            self.flows[id] = flow
+        return flow
+
+    # What follows from it
+
+    @abstractmethod
+    def widen(self, id: int, flow: Flow, octets: int) -> None:
+        """The peer takes so many octets more, or fewer, of a stream."""
+
+    @abstractmethod
+    def credit(self, octets: int) -> None:
+        """The peer may send so many octets more on the connection."""
+
+    @abstractmethod
+    def pump(self) -> None:
+        """Sends what waits, as far as there is room."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """No stream is open any more."""
+
+    @abstractmethod
+    def forget(self, id: int) -> None:
+        """Ignores what may still come of a stream."""
+
+    @abstractmethod
+    def _drop(self, id: int) -> None:
+        """The peer has reset a stream."""
+
+    @abstractmethod
+    def _refuse(self, id: int, refusal: Refused, *, ended: bool = False) -> None:
+        """Answers in the place of an application."""

@@ -1,0 +1,221 @@
+"""What goes to the peer on HTTP/2: content within its windows, in the order of its priorities.
+
+Everything that one turn of the loop produces leaves in one write. What does not fit into a window,
+or into the transport, waits in its stream's queue, and the scheduler says whose turn it is when
+there is room again: the transport is never filled beyond its mark, or the order would be decided
+before it is known.
+"""
+
+from __future__ import annotations
+
+from tricorn.connection import Context, Endpoints, Stream, Wire
+from tricorn.http2 import frames
+from tricorn.http2.flow import LOW_WATER, Flow
+from tricorn.http2.frames import DATA, END_STREAM, SMALLEST_FRAME_SIZE
+from tricorn.http2.header_blocks import Encoder
+from tricorn.http2.receiving import Receiving
+from tricorn.http2.shared import Shared
+
+WRITE = 64 * 1024
+"""Octets that are worth a write of their own within a turn."""
+TURN = SMALLEST_FRAME_SIZE
+"""Octets that a stream sends before others have their turn."""
+LARGE_FRAME = 64 * 1024
+"""Octets of a frame, to a peer that takes such, while nobody else waits."""
+DRIBBLE = 64
+"""Octets below which a window is not worth the frame (CVE-2019-9511)."""
+MOST_RESET = 100
+"""Streams reset by us of which is known that frames may still come."""
+
+
+class Sending(Receiving):
+    """The sending half of an HTTP/2 connection."""
+
+    __slots__ = ("encoder", "frame_size_out", "out", "scheduled", "unflushed", "written")
+
+    def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, shared: Shared) -> None:
+        super().__init__(context, wire, endpoints, shared)
+        self.encoder: Encoder = shared.encoder()
+        self.frame_size_out = SMALLEST_FRAME_SIZE
+        """The largest frame that the peer takes."""
+        self.out: list[bytes | memoryview] = []
+        """What this turn of the loop has produced."""
+        self.unflushed = 0
+        """Octets of it."""
+        self.scheduled = False
+        """A flush at the end of the turn is on its way."""
+        self.written = 0
+        """Octets given to the transport, ever."""
+
+    def emit(self, data: bytes) -> None:
+        """Sends whole frames, with what else is sent in this turn."""
+        self.out.append(data)
+        self.unflushed += len(data)
+        if not self.feeding and not self.scheduled:
+            self.scheduled = True
+            self.context.loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self.scheduled = False
+        self.flush()
+
+    def flush(self) -> None:
+        out = self.out
+        if out:
+            data = b"".join(out)
+            out.clear()
+            self.unflushed = 0
+            self.written += len(data)
+            self.wire.write(data)
+
+    # Content
+
+    def send_content(self, id: int, flow: Flow, data: bytes) -> None:
+        """Sends what there is room for, and queues the rest; a flow that ends may be gone then."""
+        if not data:
+            if flow.ending and not flow.queued:
+                self._send_end(id, flow)
+            return
+        rest = memoryview(data)
+        size = len(data)
+        if not self.turns.waiting:
+            most = min(self.frame_size_out, LARGE_FRAME)
+            while size and not self._full():
+                part = min(size, most, self.window_out, flow.window_out)
+                if part <= 0:
+                    break
+                size -= part
+                self._send_part(id, flow, [rest[:part]], part, last=not size)
+                rest = rest[part:]
+            if not size:
+                self._complete(id, flow)
+                return
+        if not flow.queued:
+            flow.stalled = self.context.now
+            self.turns.wait(id, flow.stream.request.priority, flow.preference)
+            if flow.window_out > 0:
+                self.turns.scheduler.ready(id)
+        flow.queue.append(rest)
+        flow.queued += size
+        self.pump()
+
+    def pump(self) -> None:
+        turns = self.turns
+        while turns.waiting and self.window_out > 0 and not self._full():
+            id = turns.scheduler.next()
+            if id is None:
+                return
+            self._send_turn(id, self.flows[id])
+
+    def _full(self) -> bool:
+        """Whether the transport has no room; what waits goes on with `relieve`."""
+        if self.unflushed >= WRITE:
+            self.flush()
+        return self.wire.full
+
+    def _send_turn(self, id: int, flow: Flow) -> None:
+        """One frame of what a stream has queued."""
+        size = left = min(flow.queued, TURN, self.window_out, flow.window_out)
+        if self.feeding and size < DRIBBLE and size < flow.queued:
+            self.budgets.control.spend(self.context.now)
+        parts = []
+        queue = flow.queue
+        while left:
+            part = queue.popleft()
+            if len(part) > left:
+                queue.appendleft(part[left:])
+                part = part[:left]
+            parts.append(part)
+            left -= len(part)
+        flow.queued -= size
+        self._send_part(id, flow, parts, size, last=not flow.queued)
+        flow.stalled = self.context.now
+        if not flow.queued:
+            self.turns.forget(id)
+            self._complete(id, flow)
+        elif flow.window_out <= 0:
+            self.turns.scheduler.blocked(id)
+        if flow.queued <= LOW_WATER:
+            flow.waiters.wake()
+
+    def _send_part(
+        self, id: int, flow: Flow, parts: list[memoryview], size: int, *, last: bool
+    ) -> None:
+        flow.window_out -= size
+        self.window_out -= size
+        self.carried += size
+        flags = END_STREAM if last and flow.ending and flow.trailers is None else 0
+        self.emit(frames.head.pack(size << 8 | DATA, flags, id))
+        self.out.extend(parts)
+        self.unflushed += size
+
+    def _complete(self, id: int, flow: Flow) -> None:
+        """The queue is empty: if nothing follows, the response has ended."""
+        if not flow.ending:
+            return
+        if flow.trailers is not None:
+            self._send_end(id, flow)
+        else:
+            self.finish(id)
+
+    def _send_end(self, id: int, flow: Flow) -> None:
+        """Ends a response that has no content left; no window is needed for that."""
+        if flow.trailers is None:
+            self.emit(frames.frame(DATA, END_STREAM, id))
+        else:
+            # Only now: a block has to be encoded in the order in which it is sent.
+            self.send_block(id, self.encoder.encode_fields(flow.trailers), end=True)
+        self.finish(id)
+
+    def send_block(self, id: int, block: bytes, *, end: bool) -> None:
+        self.emit(frames.header_block(id, block, self.frame_size_out, end=end))
+
+    def widen(self, id: int, flow: Flow, octets: int) -> None:
+        flow.window_out += octets
+        if flow.queued:
+            if flow.window_out > 0:
+                self.turns.scheduler.ready(id)
+            else:
+                self.turns.scheduler.blocked(id)
+
+    # Credit (RFC9113§5.2.2: for what has been consumed)
+
+    def credit(self, octets: int) -> None:
+        self.owed += octets
+        # Half of the window at a time, so that not every read costs a frame.
+        if self.owed * 2 >= self.shared.connection_window:
+            self.emit(frames.window_update(0, self.owed))
+            self.window_in += self.owed
+            self.owed = 0
+
+    # The end of streams
+
+    def finish(self, id: int) -> None:
+        """The response has ended."""
+        flow = self.flows.get(id)
+        if flow is not None and not flow.ended:
+            # RFC9113§8.1: the rest of the request is not wanted, and nothing is wrong.
+            self.emit(frames.rst_stream(id, frames.Code.NO_ERROR))
+            self.forget(id)
+        self.remove(id)
+        if self.resets < self.shared.most_resets:
+            self.resets += 1
+
+    def remove(self, id: int) -> Stream:
+        """The stream is closed."""
+        stream = self.streams.pop(id)
+        if (flow := self.flows.pop(id, None)) is not None:
+            if flow.unread:
+                self.credit(flow.unread)
+            flow.waiters.wake()
+        self.turns.close(id)
+        if self.heads:
+            self.heads.pop(id, None)
+        if not self.streams:
+            self.rest()
+        return stream
+
+    def forget(self, id: int) -> None:
+        if len(self.reset) >= MOST_RESET:
+            del self.reset[next(iter(self.reset))]
+        self.reset[id] = None
