@@ -24,8 +24,6 @@ CODES = [
 LENGTHS = bytes(REQUEST_CODES_LENGTH[:256])
 END_OF_STRING = 256
 OCTETS = {code: octet for octet, code in enumerate(CODES)}
-STEMS = frozenset(code[:length] for code in CODES for length in range(len(code)))
-"""What may be pending: whatever begins a code and is none."""
 PADDING = frozenset("1" * length for length in range(8))
 REJECTED = "rejected"
 
@@ -111,7 +109,9 @@ def _preamble() -> bytes:
     bits = (
         "0" + "10" + "0000000"  # an empty block of the fixed codes, to end on a whole octet
         "1" + "01"  # the last block, with codes of its own
-        "00000" + "10000" + "1111"  # for 257 literals, 2 distances and 19 lengths, which are
+        "00000"
+        + "10000"
+        + "1111"  # for 257 literals, 2 distances and 19 lengths, which are
         + "000" * 3  # no repetitions,
         + "001" * 16  # and four bits each for the lengths 0 to 15
         + "".join(format(length, "04b") for length in lengths)
