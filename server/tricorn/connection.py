@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tricorn.fields import Defaults
     from tricorn.observe.accesslog import AccessLog
     from tricorn.observe.stats import Stats
-    from tricorn.scheduler import Priority
+    from tricorn.priorities import Priority
 
 Field = tuple[bytes, bytes]
 Fields = Iterable[Sequence[bytes]]

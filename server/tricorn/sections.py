@@ -20,7 +20,7 @@ from tricorn.fields import (
     response_field,
     valid_authority,
 )
-from tricorn.scheduler import Priority, parse_priority
+from tricorn.priorities import Priority, parse_priority
 from tricorn.target import METHODS, Limits, split_target, valid_target
 
 Entry = tuple[Field, int]

@@ -64,7 +64,17 @@ class Block:
 class Reading(Connection):
     """An HTTP/2 connection as far as it reads frames."""
 
-    __slots__ = ("block", "budgets", "carried", "feeding", "partial", "phase", "shared", "total", "wanted")
+    __slots__ = (
+        "block",
+        "budgets",
+        "carried",
+        "feeding",
+        "partial",
+        "phase",
+        "shared",
+        "total",
+        "wanted",
+    )
 
     def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, shared: Shared) -> None:
         super().__init__(context, wire, endpoints)

@@ -33,9 +33,7 @@ class Shared:
         self._ended: object = None
 
     def decoder(self) -> Decoder[Request]:
-        return Decoder(
-            self.vocabulary, most_fields=self.limits.fields, most_octets=self.head_size
-        )
+        return Decoder(self.vocabulary, most_fields=self.limits.fields, most_octets=self.head_size)
 
     def section(self, headers: Fields) -> Section:
         """What may be sent of the application's fields. Raises ApplicationError."""

@@ -1,0 +1,192 @@
+"""RFC 9113: many streams at once, in both directions.
+
+`reading` takes octets apart, `receiving` finds what each frame belongs to, `sending` puts content
+into windows and frames, `life` knows the settings, the deadlines and the end. Here is what the
+streams ask for.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from tricorn.connection import (
+    FOREVER,
+    ApplicationError,
+    Context,
+    Endpoints,
+    Fields,
+    Gone,
+    Refused,
+    Request,
+    Stream,
+    Wire,
+)
+from tricorn.fields import BODILESS, within_length
+from tricorn.http2 import frames
+from tricorn.http2.flow import HIGH_WATER, Flow
+from tricorn.http2.frames import ACK, DATA, END_STREAM, Code, ConnectionFault, StreamFault
+from tricorn.http2.header_blocks import TABLE_SIZE, length_literal
+from tricorn.http2.reading import Phase
+from tricorn.http2.sending import Sending
+from tricorn.http2.shared import Shared
+
+log = logging.getLogger(__name__)
+
+
+class Http2Connection(Living):
+    """One HTTP/2 client connection."""
+
+    __slots__ = ()
+
+    # What the streams ask for
+
+    def send_informational(self, id: int, status: int, headers: Fields) -> None:
+        if (stream := self.streams.get(id)) is None:
+            return
+        flow = self.flow(id, stream)
+        if flow.framed:
+            return
+        if status == 100:
+            flow.invited = True
+            flow.beginning = flow.heard = self.context.now
+        fields = self.shared.section(headers).fields
+        self.send_block(id, self.encoder.encode(status, fields), end=False)
+
+    def send_headers(self, id: int, status: int, headers: Fields, *, end: bool = False) -> None:
+        if (stream := self.streams.get(id)) is None:
+            return
+        section = self.shared.section(headers)
+        flow = self.flow(id, stream)
+        fields = section.fields
+        flow.silent = stream.request.method == "HEAD" or status in BODILESS
+        if flow.silent:
+            if status in (204, 205):  # RFC9110§8.6, §15.3.6: none in a 204, zero in a 205
+                fields = tuple(field for field in fields if field[0] != b"content-length")
+        else:
+            flow.remaining = section.length
+        flow.framed = True
+        flow.preference = section.priority
+        block = self.encoder.encode(status, fields) + self.shared.ending(section.said)
+        self.send_block(id, block, end=end)
+        if end:
+            flow.ending = True
+            self.finish(id)
+
+    def send_data(self, id: int, data: bytes, *, end: bool = False) -> None:
+        flow = self.flows.get(id)
+        if flow is None or flow.ending:
+            return
+        if flow.remaining is not None:
+            data, flow.remaining = within_length(flow.remaining, data, end=end)
+        elif flow.silent:
+            data = b""
+        flow.ending = end
+        self.send_content(id, flow, data)
+
+    def respond(self, id: int, status: int, headers: Fields, data: bytes) -> None:
+        if (stream := self.streams.get(id)) is None:
+            return
+        section = self.shared.section(headers)
+        size = len(data)
+        flow = self.flows.get(id)
+        window = self.initial_window_out if flow is None else flow.window_out
+        if (
+            (size > window or size > self.window_out or size > self.frame_size_out)
+            or (self.turns.waiting or self.wire.full)
+            or (status in BODILESS or stream.request.method == "HEAD")
+            or (section.length is not None and section.length != size)
+            or not size
+        ):
+            self._respond_in_parts(id, status, headers, section.length, data)
+            return
+        block = self.encoder.encode(status, section.fields)
+        if section.length is None:
+            block += length_literal(size)
+        block += self.shared.ending(section.said)
+        self.window_out -= size
+        self.carried += size
+        if len(block) > self.frame_size_out:
+            self.send_block(id, block, end=False)
+            self.emit(frames.frame(DATA, END_STREAM, id, data))
+        else:
+            pack = frames.head.pack
+            self.emit(
+                b"%b%b%b%b"
+                % (
+                    pack(len(block) << 8 | frames.HEADERS, frames.END_HEADERS, id),
+                    block,
+                    pack(size << 8, END_STREAM, id),
+                    data,
+                )
+            )
+        self.finish(id)
+
+    def _respond_in_parts(
+        self, id: int, status: int, headers: Fields, length: int | None, data: bytes
+    ) -> None:
+        silent = status in BODILESS or self.streams[id].request.method == "HEAD"
+        if length is None and status not in BODILESS:
+            headers = [*headers, (b"content-length", b"%d" % len(data))]  # RFC9110§8.6
+        elif length is not None and length > len(data) and not silent:
+            raise ApplicationError(f"Content-Length is {length}, the content has {len(data)}")
+        empty = silent or not data or length == 0
+        self.send_headers(id, status, headers, end=empty)
+        self.send_data(id, data, end=True)
+
+    def send_trailers(self, id: int, headers: Fields) -> None:
+        flow = self.flows.get(id)
+        if flow is None or flow.ending:
+            return
+        flow.trailers = self.shared.section(headers).fields
+        flow.ending = True
+        self.send_content(id, flow, b"")
+
+    def send_reset(self, id: int, reason: str) -> None:
+        if id in self.streams:
+            log.debug("client=%s stream=%d given up: %s", self.endpoints.client, id, reason)
+            self._reset(id, Code.INTERNAL_ERROR)
+
+    def send_push(self, id: int, path: str, headers: Fields) -> None:
+        """RFC9113§8.4."""
+
+    def consumed(self, id: int, size: int) -> None:
+        if (flow := self.flows.get(id)) is None:
+            return  # its credit was given when it ended
+        flow.unread -= size
+        self.credit(size)
+        if not flow.ended:
+            flow.owed += size
+            if flow.owed * 2 >= self.shared.stream_window:
+                self.emit(frames.window_update(id, flow.owed))
+                flow.window_in += flow.owed
+                flow.owed = 0
+
+    def room(self, id: int) -> bool:
+        flow = self.flows.get(id)
+        return not self.wire.closing and (flow is None or flow.queued <= HIGH_WATER)
+
+    async def writable(self, id: int) -> None:
+        while (flow := self.flows.get(id)) is not None and not self.room(id):
+            await flow.waiters.wait(self.context.loop)
+        if id not in self.streams:
+            raise Gone("the client has gone")
+
+    def relieve(self) -> None:
+        self.pump()
+        self.flush()
+
+    def adopt(self, request: Request, settings: bytes) -> None:
+        """RFC7540§3.2: the first stream is the request that asked for the upgrade."""
+        self._apply(settings)
+        self.last_id = 1
+        self.start(self.open(1, request))
+
+    def drain(self) -> None:
+        if self.phase < Phase.OPEN:
+            self._hang_up(Code.NO_ERROR)
+        elif self.farewell == FOREVER and self.last_served == frames.LARGEST_ID:
+            # RFC9113§6.8: requests may be on their way; they are still served.
+            self.emit(frames.goaway(frames.LARGEST_ID, Code.NO_ERROR))
+            self.emit(frames.frame(frames.PING, 0, 0, DRAIN_PING))
+            self.farewell = self.context.now + FAREWELL
+            self._watch()

@@ -1,0 +1,369 @@
+"""The life of an HTTP/2 connection: its settings, its deadlines and its end."""
+
+from __future__ import annotations
+
+import logging
+
+from tricorn.connection import FOREVER, Context, Endpoints, Refused, Wire
+from tricorn.http2 import frames
+from tricorn.http2.flow import Flow
+from tricorn.http2.frames import ACK, Code, ConnectionFault, StreamFault
+from tricorn.http2.header_blocks import TABLE_SIZE
+from tricorn.http2.reading import Phase
+from tricorn.http2.sending import Sending
+from tricorn.http2.shared import Shared
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two looks at a connection with something to look after."""
+ACKNOWLEDGE_TIMEOUT = 30.0
+"""Seconds in which the peer has to acknowledge our settings (RFC9113§6.5.3)."""
+STALL_TIMEOUT = 30.0
+"""Seconds without a window after which a response is given up (CVE-2026-49975)."""
+MOST_STALLS = 3
+FAREWELL = 1.0
+"""Seconds that a drain waits for requests sent before the peer has heard of it (RFC9113§6.8)."""
+LINGER = 256 * 1024
+LINGER_TIMEOUT = 5.0  # nginx lingering_timeout 5 s
+DRAIN_PING = b"tricorn\x01"
+LIFE_PING = b"tricorn\x02"
+
+
+class Living(Sending):
+    """An HTTP/2 connection from its preface to its GOAWAY."""
+
+    __slots__ = (
+        "budget",
+        "farewell",
+        "final_id",
+        "heard",
+        "leaving",
+        "opened",
+        "pinged",
+        "pushes",
+        "resting",
+        "seen",
+        "stalls",
+        "unsent_since",
+        "vanished",
+    )
+
+    def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, shared: Shared) -> None:
+        super().__init__(context, wire, endpoints, shared)
+        config = context.config
+        self.opened = self.heard = context.now
+        self.deadline = context.now + config.request_header_timeout
+        self.resting = FOREVER
+        """When a connection without streams is closed."""
+        self.farewell = FOREVER
+        """When the last stream that is served is named."""
+        self.leaving = False
+        """The peer has sent GOAWAY."""
+        most = config.keep_alive_max_requests
+        self.final_id = 2 * most - 1 if most else frames.LARGEST_ID
+        """The stream with which the connection has served enough."""
+        self.pushes = False
+        self.stalls = 0
+        self.pinged = False
+        self.seen = 0
+        """Octets that had arrived at the last look."""
+        self.vanished = 0
+        """Octets that the kernel had taken at the last look."""
+        self.unsent_since = context.now
+        self.budget = LINGER
+        wire.write(shared.greeting(tunnels=any(context.streams)))
+
+    def _say_farewell(self) -> None:
+        """The peer has heard of the drain: what it has sent until now is the last."""
+        self.farewell = FOREVER
+        self.last_served = self.last_id
+        self.emit(frames.goaway(self.last_id, Code.NO_ERROR))
+        if not self.streams:
+            self._close()
+
+    # RFC9113§6.5 SETTINGS, §6.7 PING, §6.8 GOAWAY
+
+    def _take_settings(self, flags: int, id: int, payload: bytes) -> None:
+        if id:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS of a stream")
+        if flags & ACK:
+            if payload:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and say")
+            self.budgets.control.spend(self.context.now)
+            self.acknowledged = True
+            return
+        self.budgets.settings.spend(self.context.now)
+        self._apply(payload)
+        self.emit(frames.frame(frames.SETTINGS, ACK, 0))
+        if self.resting == FOREVER and not self.streams:
+            self.rest()
+
+    def _apply(self, payload: bytes) -> None:
+        pushes = self.context.config.server_push and not self.acknowledged
+        for setting, value in frames.read_settings(payload):
+            match setting:
+                case frames.HEADER_TABLE_SIZE:
+                    self.encoder.set_table_size(min(value, TABLE_SIZE))
+                case frames.ENABLE_PUSH:
+                    pushes = pushes and bool(value)
+                case frames.INITIAL_WINDOW_SIZE:
+                    self._move_windows(value - self.initial_window_out)
+                case frames.MAX_FRAME_SIZE:
+                    self.frame_size_out = value
+                case frames.NO_RFC7540_PRIORITIES if value:
+                    self.turns.forgo_tree()
+                case _:  # known, but nothing that changes what we send; or unknown (§6.5.2)
+                    pass
+        self.pump()
+
+    def _move_windows(self, octets: int) -> None:
+        """RFC9113§6.9.2: a new initial size moves the window of every open stream."""
+        self.initial_window_out += octets
+        for id, flow in self.flows.items():
+            self.widen(id, flow, octets)
+            if flow.window_out > frames.LARGEST_WINDOW:
+                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window of over 2^31")
+
+    def _take_ping(self, flags: int, id: int, payload: bytes) -> None:
+        if id:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "PING of a stream")
+        if len(payload) != len(DRAIN_PING):
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "PING of an odd length")
+        self.budgets.control.spend(self.context.now)
+        if not flags & ACK:
+            self.emit(frames.frame(frames.PING, ACK, 0, payload))
+        elif payload == DRAIN_PING and self.farewell != FOREVER:
+            self._say_farewell()
+
+    def _take_goaway(self, id: int, payload: bytes) -> None:
+        if id or len(payload) < 2 * frames.number.size:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "malformed GOAWAY")
+        self.budgets.control.spend(self.context.now)
+        self.leaving = True
+        if not self.streams:
+            self._close()
+
+    # Deadlines
+
+    def late(self, now: float) -> None:
+        if self.phase is Phase.CLOSED:
+            self.wire.abort() if self._stuck(now) or self.wire.closing else self.wire.close()
+        elif self.phase < Phase.OPEN:
+            self._hang_up(Code.NO_ERROR)
+        elif not self.streams and now < self.deadline:
+            self._close()  # others need the place
+        else:
+            self._look_after(now)
+
+    def _look_after(self, now: float) -> None:
+        """What has to happen in time, once a second."""
+        try:
+            if not self.acknowledged and now >= self.opened + ACKNOWLEDGE_TIMEOUT:
+                raise ConnectionFault(Code.SETTINGS_TIMEOUT, "SETTINGS were not acknowledged")
+            if self.block is not None and now >= self.block.deadline:
+                raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block came too slowly")
+            for id, flow in list(self.flows.items()):
+                self._look_after_stream(id, flow, now)
+        except ConnectionFault as fault:
+            self._fail(fault)
+            return
+        if self._stuck(now) or not self._alive(now):
+            self._abort()
+            return
+        if now >= self.farewell:
+            self._say_farewell()
+        elif not self.streams and now >= self.resting:
+            self._close()
+        if self.phase is Phase.OPEN:
+            self._watch()
+
+    def _look_after_stream(self, id: int, flow: Flow, now: float) -> None:
+        config = self.context.config
+        if not flow.ended:
+            if flow.window_in <= 0 or self.window_in <= 0 or not flow.invited:
+                flow.heard = now
+                flow.blocked += TICK
+            elif config.read_timeout and now - flow.heard >= config.read_timeout:
+                self._refuse(id, Refused(408, "the body stalls"))
+                return
+            elif config.read_rate_min:
+                spent = now - flow.beginning - flow.blocked - BODY_GRACE
+                if flow.received < spent * config.read_rate_min:
+                    self._refuse(id, Refused(408, "the body came too slowly"))
+                    return
+        if flow.queued and (flow.window_out <= 0 or self.window_out <= 0):
+            timeout = min(STALL_TIMEOUT, config.write_timeout or FOREVER)
+            if config.write_timeout and now - flow.stalled >= timeout:
+                self.stalls += 1
+                if self.stalls >= MOST_STALLS:
+                    raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "responses that nobody reads")
+                self._give_up(id, Code.CANCEL)
+
+    def _stuck(self, now: float) -> bool:
+        """Whether the peer has read nothing of what waits for it, for write_timeout seconds."""
+        unsent = self.wire.buffered()
+        if not unsent or self.written - unsent != self.vanished:
+            self.vanished = self.written - unsent
+            self.unsent_since = now
+        timeout = self.context.config.write_timeout
+        return bool(timeout) and now - self.unsent_since >= timeout
+
+    def _alive(self, now: float) -> bool:
+        """Whether the peer has sent something lately, if only an answer to our PING."""
+        interval = self.context.config.h2_ping_interval
+        if not interval:
+            return True
+        if self.total != self.seen:
+            self.seen = self.total
+            self.heard = now
+            self.pinged = False
+        elif now - self.heard >= 2 * interval:
+            return False
+        elif now - self.heard >= interval and not self.pinged:
+            self.pinged = True
+            self.emit(frames.frame(frames.PING, 0, 0, LIFE_PING))
+        return True
+
+    def _watch(self) -> None:
+        now = self.context.now
+        if (
+            self.streams
+            or self.block
+            or self.wire.buffered()
+            or self.context.config.h2_ping_interval
+        ):
+            self.deadline = now + TICK
+            return
+        self.deadline = min(self.resting, self.farewell)
+        if not self.acknowledged:
+            self.deadline = min(self.deadline, self.opened + ACKNOWLEDGE_TIMEOUT)
+
+    def rest(self) -> None:
+        if self.leaving or self.last_served != frames.LARGEST_ID:
+            self._close()
+            return
+        self.resting = self.context.now + self.context.config.keep_alive
+        self._watch()
+
+    @property
+    def idle(self) -> bool:
+        return self.phase is Phase.OPEN and not self.streams and not self.wire.buffered()
+
+    # The end
+
+    def _break(self, id: int, fault: StreamFault) -> None:
+        if self._idle(id):
+            raise ConnectionFault(fault.code, str(fault))  # there is nothing to reset
+        log.debug("client=%s stream=%d broken: %s", self.endpoints.client, id, fault)
+        if fault.code != Code.REFUSED_STREAM or self.acknowledged:
+            self._spend_reset()
+        self._give_up(id, fault.code)
+
+    def _give_up(self, id: int, code: Code) -> None:
+        """Resets a stream that its application may still know."""
+        self.emit(frames.rst_stream(id, code))
+        self.forget(id)
+        if id in self.streams:
+            self._orphan(id)
+
+    def _drop(self, id: int) -> None:
+        log.debug("client=%s stream=%d reset by the client", self.endpoints.client, id)
+        self._orphan(id)
+        self._spend_reset()
+
+    def _orphan(self, id: int, answered: int = 0) -> None:
+        """The stream is gone, and its application has to hear of it."""
+        stream = self.remove(id)
+        stream.feed_reset(answered=answered)
+        if stream.task is not None and not stream.task.done():
+            self.orphans.add(stream)
+
+    def _spend_reset(self) -> None:
+        """CVE-2023-44487, CVE-2025-8671: work that was started for nothing."""
+        self.resets -= 1
+        if self.resets < 0:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many streams were reset")
+
+    def _reset(self, id: int, code: Code) -> None:
+        """Gives up a stream on behalf of its own application, which knows."""
+        self.emit(frames.rst_stream(id, code))
+        self.forget(id)
+        self.remove(id).feed_reset()
+
+    def _refuse(self, id: int, refusal: Refused, *, ended: bool = False) -> None:
+        log.debug(
+            "client=%s stream=%d status=%d refused: %s",
+            *(self.endpoints.client, id, refusal.status, refusal.reason),
+        )
+        answered = False
+        if id in self.streams:
+            flow = self.flows.get(id)
+            answered = flow is not None and flow.framed
+            self._orphan(id, 0 if answered else refusal.status)
+        else:
+            self.context.refused(self.endpoints, refusal.status)
+        if answered:
+            self.emit(frames.rst_stream(id, Code.CANCEL))
+            self.forget(id)
+            return
+        # No content: it would need a window, and not even be allowed in answer to HEAD.
+        fields = ((b"content-length", b"0"),)
+        block = self.encoder.encode(refusal.status, fields) + self.shared.ending(0)
+        self.send_block(id, block, end=True)
+        if not ended:
+            self.emit(frames.rst_stream(id, Code.NO_ERROR))
+            self.forget(id)
+
+    def _fail(self, fault: ConnectionFault) -> None:
+        log.debug("client=%s %s: %s", self.endpoints.client, fault.code.name, fault)
+        self._hang_up(fault.code, str(fault))
+
+    def _hang_up(self, code: Code, reason: str = "") -> None:
+        """Ends the connection with what is open on it, and reads on so that the peer hears why."""
+        self.emit(frames.goaway(self.last_id, code, reason))
+        self.phase = Phase.CLOSED
+        self._let_go()
+        self.flush()
+        self.wire.shutdown()
+        self.deadline = self.context.now + LINGER_TIMEOUT
+
+    def _close(self) -> None:
+        """Nothing is open: ends the connection when what was sent has left."""
+        if self.last_served == frames.LARGEST_ID:
+            self.emit(frames.goaway(self.last_id, Code.NO_ERROR))
+        self.phase = Phase.CLOSED
+        self.flush()
+        self.wire.close()
+        self.deadline = self.context.now + (self.context.config.write_timeout or FOREVER)
+
+    def _abort(self) -> None:
+        self.phase = Phase.CLOSED
+        self.wire.abort()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Every open stream hears that the peer is gone."""
+        flows, self.flows = self.flows, {}
+        super().eof()
+        self.starting.clear()
+        for flow in flows.values():
+            flow.waiters.wake()
+
+    def _waste(self, data: bytes) -> None:
+        self.budget -= len(data)
+        if self.budget < 0:
+            self.wire.abort()
+
+    def eof(self, *, listening: bool = False) -> None:
+        if not listening:
+            self.phase = Phase.CLOSED
+            self._let_go()
+        elif self.phase is Phase.CLOSED or not self.streams:
+            self._close()
+        else:
+            # What was asked for is still owed; what was not asked to its end never will be.
+            self.leaving = True
+            for id, flow in list(self.flows.items()):
+                if not flow.ended:
+                    self._orphan(id)
