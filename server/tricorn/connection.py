@@ -39,6 +39,9 @@ FOREVER = float("inf")
 FILE_PART = 256 * 1024
 """Bytes of a file in memory at once, where the kernel cannot send it by itself."""
 
+BODY_GRACE = 10.0
+"""Seconds before a minimum rate is asked of a body."""
+
 log = logging.getLogger(__name__)
 
 

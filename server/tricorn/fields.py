@@ -7,11 +7,16 @@ once is forgotten. Fields that never repeat cost a look-up more, and no memory t
 
 from __future__ import annotations
 
+import logging
 import re
 from email.utils import formatdate
 from typing import Generic, TypeVar
 
 from tricorn.connection import ApplicationError, Field
+
+TOO_LONG = "the application sent more than its Content-Length; the rest is cut off"
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -83,10 +88,22 @@ class Defaults:
     Made once a second, not once a response (RFC9110§6.6.1).
     """
 
-    __slots__ = ("date", "ending", "fixed", "server", "without_date", "without_server")
+    __slots__ = (
+        "added",
+        "date",
+        "ending",
+        "fields",
+        "fixed",
+        "server",
+        "without_date",
+        "without_server",
+    )
 
     def __init__(self, *, server: bool, date: bool, fixed: tuple[Field, ...] = ()) -> None:
         self.date = date
+        self.added = ((b"server", b"tricorn"),) * server + fixed
+        self.fields: tuple[Field, ...] = self.added
+        """The same, for versions that have no lines; another object each second."""
         self.server = b"server: tricorn\r\n" if server else b""
         self.fixed = b"".join(b"%b: %b\r\n" % field for field in fixed)
         self.ending = self.without_date = self.without_server = b"\r\n"
@@ -94,7 +111,9 @@ class Defaults:
 
     def refresh(self, wall_clock: float) -> None:
         """To be called once a second with the seconds since 1970."""
-        date = b"date: %b\r\n" % formatdate(wall_clock, usegmt=True).encode() if self.date else b""
+        now = formatdate(wall_clock, usegmt=True).encode()
+        date = b"date: %b\r\n" % now if self.date else b""
+        self.fields = ((b"date", now), *self.added) if self.date else (*self.added,)
         self.ending = date + self.server + self.fixed + b"\r\n"
         self.without_date = self.server + self.fixed
         self.without_server = date + self.fixed
@@ -104,6 +123,20 @@ class Defaults:
         if date and server:
             return self.fixed
         return self.without_date if date else self.without_server
+
+
+def within_length(remaining: int, data: bytes, *, end: bool) -> tuple[bytes, int]:
+    """What of `data` fits into a declared Content-Length, and how much is still to come (§8.6).
+
+    Raises ApplicationError if it is the end, and some is missing.
+    """
+    left = remaining - len(data)
+    if left < 0:
+        log.error(TOO_LONG)
+        data, left = data[:left], 0
+    if end and left:
+        raise ApplicationError(f"{left} octets of the declared Content-Length are missing")
+    return data, left
 
 
 def response_field(name: object, value: object) -> Field:

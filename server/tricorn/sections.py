@@ -23,8 +23,8 @@ from tricorn.fields import (
 from tricorn.priorities import Priority, parse_priority
 from tricorn.target import METHODS, Limits, split_target, valid_target
 
-Entry = tuple[Field, int]
-"""A field and its kind."""
+Entry = tuple[Field, int, int]
+"""A field, its kind, and its size in a compression table."""
 
 MALFORMED, ORDINARY, METHOD, SCHEME, AUTHORITY, PATH, PROTOCOL = range(-1, 6)
 HOST, LENGTH, COOKIE, EXPECT, PRIORITY, DROPPED = range(6, 12)
@@ -104,7 +104,7 @@ def request_of(
     """
     parts = _Parts()
     headers = parts.headers
-    for entry, kind in entries:
+    for entry, kind, _ in entries:
         if kind == ORDINARY:
             headers.append(entry)
         else:
@@ -230,7 +230,7 @@ def _authority(authority: bytes | None, host: bytes | None, limits: Limits) -> b
 def trailers_of(entries: Iterable[Entry]) -> list[Field]:
     """The fields of a request's trailer section. Raises Malformed."""
     fields = []
-    for (name, value), kind in entries:
+    for (name, value), kind, _ in entries:
         # RFC9113§8.1: no pseudo-fields; RFC9110§6.5.1: nothing that frames, routes or identifies.
         if kind == MALFORMED or name[:1] == b":" or name in FORBIDDEN_TRAILERS:
             raise Malformed(f"a trailer that cannot be: {name[:40]!r}")
@@ -238,13 +238,32 @@ def trailers_of(entries: Iterable[Entry]) -> list[Field]:
     return fields
 
 
-def response_section(headers: Fields) -> tuple[list[Field], int | None]:
-    """The fields of a response as they may be sent, and its Content-Length.
+DATE, SERVER = 1, 2
+"""Fields that the server adds unless the application has said them itself."""
+SAID = {b"date": DATE, b"server": SERVER}
 
-    Raises ApplicationError. What HTTP/1.1 says about its connection is left out (RFC9113§8.2.2).
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The fields of a response as they may be sent."""
+
+    fields: tuple[Field, ...]
+    length: int | None = None
+    """Content-Length."""
+    said: int = 0
+    """Those of DATE and SERVER that are among them."""
+    priority: bytes | None = None
+
+
+def response_section(headers: Fields) -> Section:
+    """Checks the fields of a response, or of its trailers. Raises ApplicationError.
+
+    What HTTP/1.1 says about its connection is left out (RFC9113§8.2.2, RFC9114§4.2).
     """
     fields: list[Field] = []
     length: int | None = None
+    said = 0
+    priority: bytes | None = None
     for name, value in headers:
         lower, stripped = each = response_field(name, value)
         if lower in CONNECTION_SPECIFIC or lower == b"te":
@@ -254,5 +273,8 @@ def response_section(headers: Fields) -> tuple[list[Field], int | None]:
                 raise ApplicationError("more than one Content-Length")
             if (length := content_length(stripped)) is None:
                 raise ApplicationError(f"Content-Length is not a number: {value!r}")
+        elif lower == b"priority":
+            priority = stripped
+        said |= SAID.get(lower, 0)
         fields.append(each)
-    return fields, length
+    return Section(tuple(fields), length, said, priority)

@@ -56,12 +56,12 @@ def _http2(config: Config, defaults: Defaults, limits: Limits) -> Speak:
 
         return reference
 
-    from tricorn.http2.common import Common
     from tricorn.http2.connection import Http2Connection
+    from tricorn.http2.shared import Shared
 
-    common = Common(config, defaults, limits)
+    shared = Shared(config, defaults, limits)
 
     def http2(context: Context, wire: Wire, endpoints: Endpoints) -> Connection:
-        return Http2Connection(context, wire, endpoints, common)
+        return Http2Connection(context, wire, endpoints, shared)
 
     return http2

@@ -18,6 +18,7 @@ from tricorn.connection import (
     Refused,
     Wire,
 )
+from tricorn.fields import within_length
 from tricorn.http1.head import Heads
 from tricorn.http1.receiving import (
     BODY,
@@ -29,7 +30,7 @@ from tricorn.http1.receiving import (
     TUNNEL,
     Receiving,
 )
-from tricorn.http1.response import TOO_LONG, Framing, ResponseHeads
+from tricorn.http1.response import Framing, ResponseHeads
 
 JOINED = 16 * 1024
 """Octets up to which copying content behind its head is cheaper than a second buffer."""
@@ -92,7 +93,7 @@ class Http1Connection(Receiving):
                 return
             head, framing = self._begin_response(self.pending, len(data) if end else None)
         if framing.remaining is not None:
-            data = self._bounded(framing, framing.remaining, data, end)
+            data, framing.remaining = within_length(framing.remaining, data, end=end)
         elif framing.silent:
             data = b""
         elif framing.chunked:
@@ -135,18 +136,6 @@ class Http1Connection(Receiving):
         self.pending = None
         self.framing = framing
         return head, framing
-
-    def _bounded(self, framing: Framing, remaining: int, data: bytes, end: bool) -> bytes:
-        """Holds the application to the Content-Length that it declared (RFC9110§8.6)."""
-        left = remaining - len(data)
-        if left < 0:
-            log.error(TOO_LONG)
-            data = data[:left]
-            left = 0
-        framing.remaining = left
-        if end and left:
-            raise ApplicationError(f"{left} octets of the declared Content-Length are missing")
-        return data
 
     def _send_through(self, data: bytes, end: bool) -> None:
         self.wire.write(data)

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from enum import IntEnum
 
 from tricorn.connection import (
+    BODY_GRACE,
     FOREVER,
     Connection,
     Context,
@@ -27,8 +28,6 @@ from tricorn.http1.head import Heads
 
 HIGH_WATER = 64 * 1024
 """Octets of content that wait for the application before reading pauses."""
-BODY_GRACE = 10.0
-"""Seconds before a minimum rate is asked of a body."""
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from tricorn.connection import ApplicationError, Field, Fields, Request
 from tricorn.fields import (
     BODILESS,
     REMEMBERED_LENGTH,
+    TOO_LONG,
     Defaults,
     Memory,
     content_length,
@@ -39,7 +40,6 @@ MEANINGS = {
 # RFC9112§6.1, §9.3, RFC9110§7.8: these are the connection's to say, so the application's are left
 # out; only its wish to close is heard.
 OURS = frozenset((b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
-TOO_LONG = "the application sent more than its Content-Length; the rest is cut off"
 
 
 class Framing:

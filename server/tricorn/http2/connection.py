@@ -12,23 +12,17 @@ import logging
 from tricorn.connection import (
     FOREVER,
     ApplicationError,
-    Context,
-    Endpoints,
     Fields,
     Gone,
-    Refused,
     Request,
-    Stream,
-    Wire,
 )
 from tricorn.fields import BODILESS, within_length
 from tricorn.http2 import frames
-from tricorn.http2.flow import HIGH_WATER, Flow
-from tricorn.http2.frames import ACK, DATA, END_STREAM, Code, ConnectionFault, StreamFault
-from tricorn.http2.header_blocks import TABLE_SIZE, length_literal
+from tricorn.http2.flow import HIGH_WATER
+from tricorn.http2.frames import DATA, END_STREAM, Code
+from tricorn.http2.life import DRAIN_PING, FAREWELL, Living
 from tricorn.http2.reading import Phase
-from tricorn.http2.sending import Sending
-from tricorn.http2.shared import Shared
+from tricorn.http2.representations import literal_block
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +95,7 @@ class Http2Connection(Living):
             return
         block = self.encoder.encode(status, section.fields)
         if section.length is None:
-            block += length_literal(size)
+            block += literal_block(((b"content-length", b"%d" % size),))
         block += self.shared.ending(section.said)
         self.window_out -= size
         self.carried += size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from tricorn.connection import FOREVER, Context, Endpoints, Refused, Wire
+from tricorn.connection import BODY_GRACE, FOREVER, Context, Endpoints, Refused, Wire
 from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
 from tricorn.http2.frames import ACK, Code, ConnectionFault, StreamFault

@@ -154,12 +154,17 @@ class Receiving(Reading):
 
     def _take_block(self, id: int, block: bytes, *, ended: bool) -> None:
         self.carried += len(block)
-        if ended and id & 1 and self.last_id < id <= self.last_served:
-            request = self.known.get(block)
-            if request is not None and not self._crowded():
-                self.last_id = id
-                self._begin(id, request, ended=True)
-                return
+        request = self.known.get(block)
+        if (
+            request is not None
+            and (request.length == 0) is ended
+            and id & 1
+            and self.last_id < id <= self.last_served
+            and not self._crowded()
+        ):
+            self.last_id = id
+            self._begin(id, request, ended=ended)
+            return
         if len(block) > LARGEST_BLOCK:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block that is too large")
         entries: Sequence[Entry] = ()
@@ -203,12 +208,15 @@ class Receiving(Reading):
         except Refused as error:
             self._refuse(id, error, ended=ended)
             return
-        if (size := self.decoder.size) > LARGE_HEAD:
+        decoder = self.decoder
+        if len(entries) * decoder.largest > LARGE_HEAD:
+            size = sum(size for _, _, size in entries)
             if size + sum(self.heads.values()) > MOST_HEADS:
                 raise StreamFault(Code.REFUSED_STREAM, "too much in the heads of requests")
             self.heads[id] = size
-        elif ended and request.protocol is None:
-            request.remembered = self.decoder.remember(block, request)
+        elif (request.length == 0) is ended and request.protocol is None:
+            decoder.remember(block, request)
+            request.remembered = block in self.known
         if request.priority is not None:
             self.turns.forgo_tree()
         self._begin(id, request, ended=ended)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from tricorn.config import Config
 from tricorn.connection import Field, Fields, Request
 from tricorn.fields import Defaults, Memory
 from tricorn.http2 import frames
-from tricorn.http2.header_blocks import Decoder, Encoder, Phrases, Vocabulary, literal_block
-from tricorn.sections import Section, classify, response_section
+from tricorn.http2.header_blocks import Decoder, Encoder, Literal, Vocabulary
+from tricorn.http2.representations import literal_block
+from tricorn.sections import PSEUDO, SAID, Section, classify, response_section
 from tricorn.target import Limits
 
 REMEMBERED_SECTIONS = 512
+REMEMBERED_SECTION = 1024
+"""Octets up to which the fields of a response are remembered: a megabyte in all."""
 
 
 class Shared:
@@ -28,12 +32,20 @@ class Shared:
         self.most_resets = config.h2_max_resets
         self.head_size = config.h2_max_header_list_size
         self.vocabulary = Vocabulary(classify)
+        self.literals: Memory[Field, Literal] = Memory()
         self.sections: Memory[tuple[Field, ...], Section] = Memory(REMEMBERED_SECTIONS)
         self._endings: dict[int, bytes] = {}
         self._ended: object = None
 
     def decoder(self) -> Decoder[Request]:
-        return Decoder(self.vocabulary, most_fields=self.limits.fields, most_octets=self.head_size)
+        return Decoder(
+            self.vocabulary,
+            most_fields=self.limits.fields + len(PSEUDO),
+            most_octets=self.head_size,
+        )
+
+    def encoder(self) -> Encoder:
+        return Encoder(self.literals)
 
     def section(self, headers: Fields) -> Section:
         """What may be sent of the application's fields. Raises ApplicationError."""
@@ -45,7 +57,8 @@ class Shared:
             known = self.sections.young.get(fields)
         if known is None:
             known = self.sections.recall(fields) or response_section(fields)
-            self.sections.keep(fields, known)
+            if sum(map(len, chain.from_iterable(fields))) <= REMEMBERED_SECTION:
+                self.sections.keep(fields, known)
         return known
 
     def ending(self, said: int) -> bytes:
@@ -58,7 +71,8 @@ class Shared:
             self._ended = defaults.fields
             self._endings.clear()
         if (block := self._endings.get(said)) is None:
-            block = self._endings[said] = literal_block(defaults.beside_fields(said))
+            fields = [each for each in defaults.fields if not SAID.get(each[0], 0) & said]
+            block = self._endings[said] = literal_block(fields)
         return block
 
     def greeting(self, *, tunnels: bool) -> bytes:

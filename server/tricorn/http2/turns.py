@@ -6,7 +6,7 @@ once is not taken at its word in the second any more.
 
 from __future__ import annotations
 
-from tricorn.priorities import DEFAULT, UNSTATED, Dependency, Preference, Priority, override
+from tricorn.priorities import DEFAULT, UNSTATED, Preference, Priority, override
 from tricorn.scheduler import Scheduler, TreeScheduler, UrgencyScheduler
 
 MOST_STATED = 200
