@@ -255,6 +255,8 @@ class Exchange(Stream):
         if kind == "http.response.early_hint" and progress <= HEADED:
             links = [(b"link", link) for link in message["links"]]
             self.connection.send_informational(self.id, 103, links)
+        elif kind == "http.response.push" and progress <= STARTED:
+            self.connection.send_push(self.id, message["path"], message["headers"])
         elif kind == "http.response.trailers" and progress == TRAILING:
             self.fields = [*self.fields, *message.get("headers", ())]
             if not message.get("more_trailers", False):

@@ -7,6 +7,7 @@ response leaves in one write where its first part is also its last.
 from __future__ import annotations
 
 import logging
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,9 +17,11 @@ from tricorn.connection import (
     Endpoints,
     Fields,
     Refused,
+    Request,
     Wire,
 )
 from tricorn.fields import within_length
+from tricorn.http1.guard import H2C
 from tricorn.http1.head import Heads
 from tricorn.http1.receiving import (
     BODY,
@@ -156,6 +159,15 @@ class Http1Connection(Receiving):
             self._take(held)
         if self.unread <= HIGH_WATER:
             self._resume()
+
+    def _leave(self, request: Request, data: bytes) -> None:
+        settings = next(value for name, value in request.headers if name == b"http2-settings")
+        self.wire.write(self.responses.switching(H2C, ()))
+        self.phase = CLOSED
+        connection = self.wire.switch("h2")
+        connection.adopt(request, urlsafe_b64decode(settings + b"=="))
+        if data:
+            connection.feed(data)
 
     def send_trailers(self, id: int, headers: Fields) -> None:
         if id not in self.streams:

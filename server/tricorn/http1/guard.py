@@ -19,7 +19,12 @@ from tricorn.target import Limits, split_target, valid_target
 request_line = re.compile(rb"(%b++) ([!-~]++) HTTP/([0-9])\.([0-9])" % TOKEN).fullmatch
 absolute_form = re.compile(rb"(?i:https?)://([^/?#]*+)([!\"$-~]*+)").fullmatch
 token = re.compile(TOKEN).match
+base64url = re.compile(rb"[A-Za-z0-9_\-]*+").fullmatch
 coding_list = re.compile(rb"[\t ]*+%b++(?:[\t ]*+,[\t ]*+%b++)*+[\t ]*+" % (TOKEN, TOKEN)).fullmatch
+
+
+H2C = "h2c"
+"""What a request upgrades to that wants HTTP/2 without TLS (RFC7540§3.2)."""
 
 
 class Beginning:
@@ -204,12 +209,24 @@ def _check_upgrade(
     if b"upgrade" not in options or version == "1.0":
         return None
     for protocol in _tokens(fields, b"upgrade"):
-        if (name := protocol.decode("latin-1")) in upgrades:
+        if (name := protocol.decode("latin-1")) == H2C:
+            if H2C in upgrades and length == 0 and _settings_come_with(fields, options):
+                return H2C
+        elif name in upgrades:
             if method != b"GET" or length != 0:
                 # One reader would take what follows for the body, another for the new protocol.
                 raise Refused(400, "an upgrade with a body")
             return name
     return None
+
+
+def _settings_come_with(fields: list[Field], options: list[bytes]) -> bool:
+    """Whether the client's settings are there, once, and meant for us (RFC7540§3.2.1).
+
+    Named in Connection, or a proxy in front of us has passed on what it did not understand.
+    """
+    settings = [value for name, value in fields if name == b"http2-settings"]
+    return b"http2-settings" in options and len(settings) == 1 and bool(base64url(settings[0]))
 
 
 def _tokens(fields: list[Field], name: bytes) -> list[bytes]:

@@ -23,7 +23,7 @@ from tricorn.connection import (
     Wire,
 )
 from tricorn.http1.body import Body, ChunkedBody, SizedBody
-from tricorn.http1.guard import Beginning, guarded
+from tricorn.http1.guard import H2C, Beginning, guarded
 from tricorn.http1.head import Heads
 
 HIGH_WATER = 64 * 1024
@@ -184,10 +184,14 @@ class Receiving(Connection):
         heads = self.heads
         request = heads.whole.young.get(head) or heads.parse(head)
         if request is None:
-            request = guarded(data[:end], limits, self.context.streams)
+            upgrades = [*self.context.streams, *[H2C] * self.context.config.h2c_upgrade]
+            request = guarded(data[:end], limits, upgrades)
         self.beginning = None
         self.empty_lines = 0
         data = data[end + 4 :]
+        if request.protocol == H2C:
+            self._leave(request, data)
+            return b""
         if request.length == 0:
             self._begin(request)
             return data
@@ -386,6 +390,10 @@ class Receiving(Connection):
     @abstractmethod
     def _refuse(self, refusal: Refused, *, content: bool = True) -> None:
         """Answers what cannot be served, and ends the connection: its framing is not known."""
+
+    @abstractmethod
+    def _leave(self, request: Request, data: bytes) -> None:
+        """HTTP/2 goes on from here, with the answer to `request`; `data` has arrived already."""
 
     @abstractmethod
     def _close(self) -> None:

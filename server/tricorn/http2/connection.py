@@ -8,21 +8,24 @@ streams ask for.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from tricorn.connection import (
     FOREVER,
     ApplicationError,
     Fields,
     Gone,
+    Refused,
     Request,
 )
 from tricorn.fields import BODILESS, within_length
 from tricorn.http2 import frames
 from tricorn.http2.flow import HIGH_WATER
-from tricorn.http2.frames import DATA, END_STREAM, Code
+from tricorn.http2.frames import DATA, END_STREAM, Code, ConnectionFault
 from tricorn.http2.life import DRAIN_PING, FAREWELL, Living
 from tricorn.http2.reading import Phase
 from tricorn.http2.representations import literal_block
+from tricorn.sections import CONNECTION_SPECIFIC, Malformed, classify, request_of
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +134,8 @@ class Http2Connection(Living):
         flow = self.flows.get(id)
         if flow is None or flow.ending:
             return
-        flow.trailers = self.shared.section(headers).fields
+        trailers = self.shared.section(headers).fields
+        flow.trailers = None if flow.silent else trailers
         flow.ending = True
         self.send_content(id, flow, b"")
 
@@ -141,7 +145,29 @@ class Http2Connection(Living):
             self._reset(id, Code.INTERNAL_ERROR)
 
     def send_push(self, id: int, path: str, headers: Fields) -> None:
-        """RFC9113§8.4."""
+        stream = self.streams.get(id)
+        pushed = sum(not each & 1 for each in self.streams)
+        if (stream is None or not self.pushes or pushed >= self.most_pushes) or self.leaving:
+            return
+        asked = stream.request
+        fields = (
+            (b":method", b"GET"),
+            (b":scheme", self.endpoints.scheme.encode()),
+            (b":authority", asked.authority),
+            (b":path", path.encode("latin-1")),
+            *self.shared.section(headers).fields,
+        )
+        try:
+            entries = [(field, classify(*field), 0) for field in fields]
+            request = request_of(entries, "2", self.shared.limits, (), ended=True)
+        except (Malformed, Refused) as error:
+            raise ApplicationError(f"{path!r} cannot be pushed: {error}") from None
+        self.last_promised = promised = self.last_promised + 2
+        block = self.encoder.encode_fields(fields)
+        self.emit(frames.push_promise(id, promised, block, self.frame_size_out))
+        self.starting.append(self.open(promised, request))
+        if not self.feeding:
+            self.context.loop.call_soon(self._start_streams)
 
     def consumed(self, id: int, size: int) -> None:
         if (flow := self.flows.get(id)) is None:
@@ -171,13 +197,21 @@ class Http2Connection(Living):
 
     def adopt(self, request: Request, settings: bytes) -> None:
         """RFC7540§3.2: the first stream is the request that asked for the upgrade."""
-        self._apply(settings)
+        dropped = (*CONNECTION_SPECIFIC, b"http2-settings")
+        headers = tuple(each for each in request.headers if each[0] not in dropped)
+        request = replace(request, version="2", headers=headers, protocol=None, remembered=False)
         self.last_id = 1
-        self.start(self.open(1, request))
+        try:
+            self._apply(settings)
+        except ConnectionFault as fault:
+            self._fail(fault)
+        else:
+            self.start(self.open(1, request))
 
     def drain(self) -> None:
-        if self.phase < Phase.OPEN:
-            self._hang_up(Code.NO_ERROR)
+        if self.phase is not Phase.OPEN:
+            if self.phase < Phase.OPEN and not self.streams:
+                self._hang_up(Code.NO_ERROR)
         elif self.farewell == FOREVER and self.last_served == frames.LARGEST_ID:
             # RFC9113§6.8: requests may be on their way; they are still served.
             self.emit(frames.goaway(frames.LARGEST_ID, Code.NO_ERROR))

@@ -103,11 +103,21 @@ def header_block(id: int, block: bytes, size: int, *, end: bool) -> bytes:
     flags = END_STREAM if end else 0
     if len(block) <= size:
         return head.pack(len(block) << 8 | HEADERS, flags | END_HEADERS, id) + block
-    parts = [block[at : at + size] for at in range(0, len(block), size)]
-    frames = [frame(HEADERS, flags, id, parts[0])]
-    frames += [frame(CONTINUATION, 0, id, part) for part in parts[1:-1]]
-    frames.append(frame(CONTINUATION, END_HEADERS, id, parts[-1]))
-    return b"".join(frames)
+    return frame(HEADERS, flags, id, block[:size]) + _continued(id, block[size:], size)
+
+
+def push_promise(id: int, promised: int, block: bytes, size: int) -> bytes:
+    """The same for a request that is ours (RFC9113§6.6)."""
+    block = number.pack(promised) + block
+    if len(block) <= size:
+        return frame(PUSH_PROMISE, END_HEADERS, id, block)
+    return frame(PUSH_PROMISE, 0, id, block[:size]) + _continued(id, block[size:], size)
+
+
+def _continued(id: int, rest: bytes, size: int) -> bytes:
+    parts = [rest[at : at + size] for at in range(0, len(rest), size)]
+    frames = [frame(CONTINUATION, 0, id, part) for part in parts[:-1]]
+    return b"".join((*frames, frame(CONTINUATION, END_HEADERS, id, parts[-1])))
 
 
 def unpadded(flags: int, payload: bytes) -> bytes:

@@ -26,6 +26,8 @@ FAREWELL = 1.0
 """Seconds that a drain waits for requests sent before the peer has heard of it (RFC9113§6.8)."""
 LINGER = 256 * 1024
 LINGER_TIMEOUT = 5.0  # nginx lingering_timeout 5 s
+DEFAULT_PUSHES = 100
+"""Pushed streams that may be open at once, unless the peer wants fewer."""
 DRAIN_PING = b"tricorn\x01"
 LIFE_PING = b"tricorn\x02"
 
@@ -39,6 +41,7 @@ class Living(Sending):
         "final_id",
         "heard",
         "leaving",
+        "most_pushes",
         "opened",
         "pinged",
         "pushes",
@@ -63,7 +66,9 @@ class Living(Sending):
         most = config.keep_alive_max_requests
         self.final_id = 2 * most - 1 if most else frames.LARGEST_ID
         """The stream with which the connection has served enough."""
-        self.pushes = False
+        self.pushes = config.server_push
+        """The peer takes responses that it has not asked for."""
+        self.most_pushes = DEFAULT_PUSHES
         self.stalls = 0
         self.pinged = False
         self.seen = 0
@@ -80,7 +85,7 @@ class Living(Sending):
         self.last_served = self.last_id
         self.emit(frames.goaway(self.last_id, Code.NO_ERROR))
         if not self.streams:
-            self._close()
+            self._hang_up(Code.NO_ERROR)
 
     # RFC9113§6.5 SETTINGS, §6.7 PING, §6.8 GOAWAY
 
@@ -100,13 +105,14 @@ class Living(Sending):
             self.rest()
 
     def _apply(self, payload: bytes) -> None:
-        pushes = self.context.config.server_push and not self.acknowledged
         for setting, value in frames.read_settings(payload):
             match setting:
                 case frames.HEADER_TABLE_SIZE:
                     self.encoder.set_table_size(min(value, TABLE_SIZE))
                 case frames.ENABLE_PUSH:
-                    pushes = pushes and bool(value)
+                    self.pushes = self.context.config.server_push and value == 1
+                case frames.MAX_CONCURRENT_STREAMS:
+                    self.most_pushes = min(value, DEFAULT_PUSHES)
                 case frames.INITIAL_WINDOW_SIZE:
                     self._move_windows(value - self.initial_window_out)
                 case frames.MAX_FRAME_SIZE:
@@ -115,6 +121,10 @@ class Living(Sending):
                     self.turns.forgo_tree()
                 case _:  # known, but nothing that changes what we send; or unknown (§6.5.2)
                     pass
+        if self.pushes:
+            self.endpoints.extensions["http.response.push"] = {}
+        else:
+            self.endpoints.extensions.pop("http.response.push", None)
         self.pump()
 
     def _move_windows(self, octets: int) -> None:
@@ -142,19 +152,25 @@ class Living(Sending):
         self.budgets.control.spend(self.context.now)
         self.leaving = True
         if not self.streams:
-            self._close()
+            self._hang_up(Code.NO_ERROR)
 
     # Deadlines
 
     def late(self, now: float) -> None:
         if self.phase is Phase.CLOSED:
-            self.wire.abort() if self._stuck(now) or self.wire.closing else self.wire.close()
-        elif self.phase < Phase.OPEN:
-            self._hang_up(Code.NO_ERROR)
-        elif not self.streams and now < self.deadline:
-            self._close()  # others need the place
+            self._see_off(now)
+        elif self.phase < Phase.OPEN or (not self.streams and now < self.deadline):
+            self._hang_up(Code.NO_ERROR)  # it says nothing; or others need its place
         else:
             self._look_after(now)
+
+    def _see_off(self, now: float) -> None:
+        """The peer has had its time to hear why; what it has not read still leaves."""
+        if self.wire.closing or self._stuck(now):
+            self.wire.abort()
+        else:
+            self.wire.close()
+            self.deadline = now + (self.context.config.write_timeout or FOREVER)
 
     def _look_after(self, now: float) -> None:
         """What has to happen in time, once a second."""
@@ -174,7 +190,7 @@ class Living(Sending):
         if now >= self.farewell:
             self._say_farewell()
         elif not self.streams and now >= self.resting:
-            self._close()
+            self._hang_up(Code.NO_ERROR)
         if self.phase is Phase.OPEN:
             self._watch()
 
@@ -241,7 +257,7 @@ class Living(Sending):
 
     def rest(self) -> None:
         if self.leaving or self.last_served != frames.LARGEST_ID:
-            self._close()
+            self._hang_up(Code.NO_ERROR)
             return
         self.resting = self.context.now + self.context.config.keep_alive
         self._watch()
@@ -270,7 +286,8 @@ class Living(Sending):
     def _drop(self, id: int) -> None:
         log.debug("client=%s stream=%d reset by the client", self.endpoints.client, id)
         self._orphan(id)
-        self._spend_reset()
+        if id & 1:  # RFC9113§8.4: a push is the client's to refuse
+            self._spend_reset()
 
     def _orphan(self, id: int, answered: int = 0) -> None:
         """The stream is gone, and its application has to hear of it."""
@@ -321,21 +338,13 @@ class Living(Sending):
 
     def _hang_up(self, code: Code, reason: str = "") -> None:
         """Ends the connection with what is open on it, and reads on so that the peer hears why."""
-        self.emit(frames.goaway(self.last_id, code, reason))
+        if code or self.last_served == frames.LARGEST_ID:
+            self.emit(frames.goaway(self.last_id, code, reason))
         self.phase = Phase.CLOSED
         self._let_go()
         self.flush()
         self.wire.shutdown()
         self.deadline = self.context.now + LINGER_TIMEOUT
-
-    def _close(self) -> None:
-        """Nothing is open: ends the connection when what was sent has left."""
-        if self.last_served == frames.LARGEST_ID:
-            self.emit(frames.goaway(self.last_id, Code.NO_ERROR))
-        self.phase = Phase.CLOSED
-        self.flush()
-        self.wire.close()
-        self.deadline = self.context.now + (self.context.config.write_timeout or FOREVER)
 
     def _abort(self) -> None:
         self.phase = Phase.CLOSED
@@ -359,11 +368,11 @@ class Living(Sending):
         if not listening:
             self.phase = Phase.CLOSED
             self._let_go()
-        elif self.phase is Phase.CLOSED or not self.streams:
-            self._close()
+        elif self.phase is Phase.CLOSED:
+            self.wire.close()
         else:
-            # What was asked for is still owed; what was not asked to its end never will be.
+            # What was asked for is still owed, and then there is nothing more to wait for.
             self.leaving = True
-            for id, flow in list(self.flows.items()):
-                if not flow.ended:
-                    self._orphan(id)
+            super().eof(listening=True)
+            if not self.streams:
+                self._hang_up(Code.NO_ERROR)

@@ -47,6 +47,7 @@ class Receiving(Reading):
         "initial_window_out",
         "known",
         "last_id",
+        "last_promised",
         "last_served",
         "orphans",
         "owed",
@@ -67,6 +68,8 @@ class Receiving(Reading):
         """Requests without content by their header blocks, as long as those mean the same."""
         self.last_id = 0
         """The newest stream that the peer has opened."""
+        self.last_promised = 0
+        """The newest stream that we have opened."""
         self.last_served = LARGEST_ID
         """Requests on later streams are not served any more (RFC9113§6.8)."""
         self.starting: list[Stream] = []
@@ -141,7 +144,7 @@ class Receiving(Reading):
 
     def _idle(self, id: int) -> bool:
         """Whether the stream has never been opened (RFC9113§5.1)."""
-        return id > self.last_id or not id & 1
+        return id > (self.last_id if id & 1 else self.last_promised)
 
     def _take_late(self, id: int) -> None:
         """A frame of a stream that has been closed."""
