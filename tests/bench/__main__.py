@@ -2,22 +2,21 @@
 
 One core for the server and one for the client. The figure to compare is processor time per
 request of the server's process tree, round by round: it bears a noisy machine, requests per second
-do not. Needs wrk and taskset, and the packages of tests/bench/requirements.txt.
+do not. Needs wrk, h2load and taskset, and the packages of tests/bench/requirements.txt.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.cases import CASES, Case
-from tests.bench.servers import CLIENT_CORE, SERVERS, Server, processor_seconds, running
+from tests.bench.loads import LOADS
+from tests.bench.servers import SERVERS, Server, processor_seconds, running
 from tests.support.certificates import Authority
 
 OURS = "tricorn"
@@ -42,16 +41,19 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.cases) - set(CASES):
         parser.error(f"there is no case {', '.join(unknown)}")
-    servers = [SERVERS[name] for name in arguments.servers.split(",")]
     print(f"Python {sys.version.split()[0]}, {arguments.rounds} rounds of {arguments.seconds} s")
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.cases or CASES:
-            compare(CASES[name], servers, arguments.rounds, arguments.seconds, Path(folder))
+            case = CASES[name]
+            known = [SERVERS[each] for each in arguments.servers.split(",")]
+            servers = [server for server in known if case.version in server.commands]
+            compare(case, servers, arguments.rounds, arguments.seconds, Path(folder))
 
 
 def compare(case: Case, servers: list[Server], rounds: int, seconds: int, folder: Path) -> None:
     """Prints the table of one case."""
-    print(f"\n{case.name} ({case.connections} connections)")
+    streams = f" of {case.streams} streams" if case.streams else ""
+    print(f"\n{case.name} ({case.connections} connections{streams})")
     figures: dict[str, list[Figure]] = {server.name: [] for server in servers}
     for number in range(rounds):
         # In another order each round, so that a machine that slows down is nobody's luck.
@@ -71,30 +73,13 @@ def compare(case: Case, servers: list[Server], rounds: int, seconds: int, folder
 
 def measure(case: Case, server: Server, seconds: int, folder: Path) -> Figure:
     files = Authority().issue(folder, "localhost") if case.tls else None
-    script = folder / f"{case.name}.lua"
-    script.write_text(case.script)
-    with running(server, files) as (pid, port):
-        scheme = "https" if case.tls else "http"
-        url = f"{scheme}://127.0.0.1:{port}{case.path}"
-        wrk(url, case, script, WARM_UP)
+    with running(server, case.version, files) as (pid, port):
+        load = LOADS[case.version](case, port, folder)
+        load(WARM_UP)
         before = processor_seconds(pid)
-        count, elapsed = wrk(url, case, script, seconds)
+        count, elapsed = load(seconds)
         spent = processor_seconds(pid) - before
     return Figure(count / elapsed, spent / count * 1e6)
-
-
-def wrk(url: str, case: Case, script: Path, seconds: int) -> tuple[int, float]:
-    """The number of answers, and the seconds that they took."""
-    command = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{case.connections}"]
-    command += [f"-d{seconds}", "-s", str(script), url]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in output:
-        raise RuntimeError(f"{url} did not answer 200:\n{output}")
-    match = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m),", output)
-    if match is None or match[1] == "0":
-        raise RuntimeError(f"no answers from {url}:\n{output}")
-    unit = {"ms": 0.001, "s": 1.0, "m": 60.0}[match[3]]
-    return int(match[1]), float(match[2]) * unit
 
 
 if __name__ == "__main__":

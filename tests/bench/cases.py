@@ -1,7 +1,8 @@
-"""What is asked of the servers: a case is a script for wrk."""
+"""What is asked of the servers: a case is a script for wrk, or arguments for h2load."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 BROWSER = """
@@ -37,6 +38,10 @@ wrk.headers["Content-Type"] = "application/octet-stream"
 """
 
 
+FIELDS = tuple(re.findall(r'wrk.headers\["([^"]+)"\] = "(.*)"', BROWSER))
+"""The same fields for h2load."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One way of asking."""
@@ -46,6 +51,16 @@ class Case:
     script: str = ""
     tls: bool = False
     connections: int = 64
+    streams: int = 0
+    """Requests at once on a connection of HTTP/2; 0 for HTTP/1.1."""
+    paths: int = 1
+    """How many different ones HTTP/2 asks for, with a browser's fields; 1 is `path` and no field."""
+    octets: int = 0
+    """The body of a request of HTTP/2."""
+
+    @property
+    def version(self) -> str:
+        return "2" if self.streams else "1.1"
 
 
 CASES = {
@@ -57,5 +72,11 @@ CASES = {
         Case("h1-post", path="/post", script=POST),
         Case("h1-big", path="/big", connections=16),
         Case("h1-tls", tls=True),
+        Case("h2", connections=8, streams=16),
+        Case("h2-varied", connections=8, streams=16, paths=1000),
+        Case("h2-m1", connections=64, streams=1),
+        Case("h2-post", path="/post", connections=8, streams=16, octets=4096),
+        Case("h2-big", path="/big", connections=4, streams=4),
+        Case("h2-tls", connections=64, streams=1, tls=True),
     )
 }

@@ -22,14 +22,15 @@ START_TIMEOUT = 15.0
 
 @dataclass(frozen=True)
 class Server:
-    """A command line; {port}, {certificate} and {key} are filled in."""
+    """Its command line for each version of HTTP; {port}, {certificate} and {key} are filled in."""
 
     name: str
-    command: str
+    commands: dict[str, str]
     tls: str
 
-    def arguments(self, port: int, files: Files | None) -> list[str]:
-        words = (f"{self.command} {self.tls}" if files else self.command).split()
+    def arguments(self, version: str, port: int, files: Files | None) -> list[str]:
+        command = self.commands[version]
+        words = (f"{command} {self.tls}" if files else command).split()
         values = {
             "port": port,
             "certificate": files and files.certificate,
@@ -39,31 +40,34 @@ class Server:
         return [str(Path(sys.executable).with_name(program)), *rest]
 
 
+TRICORN = "server -w 1 app:app -b 127.0.0.1:{port} --log-level warning"
+UVICORN = (
+    "uvicorn app:app --port {port} --loop uvloop --http httptools --no-access-log"
+    " --log-level warning"
+)
+GRANIAN = (
+    "granian app:app --interface asgi --port {port} --loop uvloop --no-access-log"
+    " --log-level warning --http "
+)
+H2CORN = "h2corn app:app --port {port} --loop uvloop --no-access-log"
+HYPERCORN = "hypercorn app:app -b 127.0.0.1:{port} -k uvloop --log-level warning"
+
 SERVERS = {
     server.name: server
     for server in (
         Server(
             "tricorn",
-            "server -w 1 app:app -b 127.0.0.1:{port} --log-level warning",
+            {"1.1": TRICORN, "2": TRICORN},
             "--certfile {certificate} --keyfile {key}",
         ),
-        Server(
-            "uvicorn",
-            "uvicorn app:app --port {port} --loop uvloop --http httptools --no-access-log"
-            " --log-level warning",
-            "--ssl-certfile {certificate} --ssl-keyfile {key}",
-        ),
+        Server("uvicorn", {"1.1": UVICORN}, "--ssl-certfile {certificate} --ssl-keyfile {key}"),
         Server(
             "granian",
-            "granian app:app --interface asgi --port {port} --loop uvloop --no-access-log"
-            " --log-level warning",
+            {"1.1": GRANIAN + "auto", "2": GRANIAN + "2"},
             "--ssl-certificate {certificate} --ssl-keyfile {key}",
         ),
-        Server(
-            "h2corn",
-            "h2corn app:app --port {port} --loop uvloop --no-access-log",
-            "--certfile {certificate} --keyfile {key}",
-        ),
+        Server("h2corn", {"1.1": H2CORN, "2": H2CORN}, "--certfile {certificate} --keyfile {key}"),
+        Server("hypercorn", {"2": HYPERCORN}, "--certfile {certificate} --keyfile {key}"),
     )
 }
 
@@ -77,11 +81,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(server: Server, files: Files | None) -> Iterator[tuple[int, int]]:
+def running(server: Server, version: str, files: Files | None) -> Iterator[tuple[int, int]]:
     """Starts a server on one core; its process id and its port."""
     port = free_port()
     process = subprocess.Popen(
-        ["taskset", "-c", str(SERVER_CORE), *server.arguments(port, files)],
+        ["taskset", "-c", str(SERVER_CORE), *server.arguments(version, port, files)],
         cwd=HERE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
