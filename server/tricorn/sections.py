@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tricorn.connection import ApplicationError, Broken, Field, Fields, Refused, Request
 from tricorn.fields import (
@@ -21,13 +21,15 @@ from tricorn.fields import (
     valid_authority,
 )
 from tricorn.priorities import Priority, parse_priority
-from tricorn.target import METHODS, Limits, split_target, valid_target
+from tricorn.target import METHODS, Limits, origin_form, split_target
 
 Entry = tuple[Field, int, int]
 """A field, its kind, and its size in a compression table."""
 
-MALFORMED, ORDINARY, METHOD, SCHEME, AUTHORITY, PATH, PROTOCOL = range(-1, 6)
-HOST, LENGTH, COOKIE, EXPECT, PRIORITY, DROPPED = range(6, 12)
+MALFORMED, ORDINARY = -1, 0
+METHOD, SCHEME, AUTHORITY, PATH, ASTERISK, PROTOCOL = range(1, 7)
+HOST, COOKIE, DROPPED = range(7, 10)
+LENGTH, EXPECT, PRIORITY = range(10, 13)
 
 PSEUDO = {
     b":method": METHOD,
@@ -44,6 +46,7 @@ SPECIAL = {
     b"priority": PRIORITY,
     b"http2-settings": DROPPED,  # RFC9113§3.2.1: it means something on HTTP/1.1 only
 }
+NO_HOST = (b"host", b"")
 CONNECTION_SPECIFIC = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
@@ -53,8 +56,15 @@ CONNECTION_SPECIFIC = frozenset(
 lower_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]++").fullmatch
 # RFC9113§8.2.1: no white space around a value.
 trimmed_value = re.compile(rb"(?![\t ])%b*+(?<![\t ])" % VALUE).fullmatch
-method_token = re.compile(TOKEN + rb"++").fullmatch
-web_scheme = re.compile(rb"(?i:https?)").fullmatch
+
+VALID = {
+    METHOD: re.compile(TOKEN + rb"++").fullmatch,
+    SCHEME: re.compile(rb"(?i:https?)").fullmatch,
+    # RFC9113§8.3.1: user information is deprecated, and no part of this.
+    AUTHORITY: valid_authority,
+    PATH: origin_form,
+    PROTOCOL: re.compile(TOKEN + rb"++").fullmatch,
+}
 
 
 class Malformed(Broken):
@@ -62,31 +72,17 @@ class Malformed(Broken):
 
 
 def classify(name: bytes, value: bytes) -> int:
-    """The kind of a field that came from the peer."""
+    """The kind of a field from the peer; MALFORMED for one that no request may have."""
     if name[:1] == b":":
         kind = PSEUDO.get(name, MALFORMED)
-    elif name in CONNECTION_SPECIFIC or not lower_name(name):
+        if kind == PATH and value == b"*":
+            return ASTERISK
+        return kind if kind in VALID and VALID[kind](value) else MALFORMED
+    if name in CONNECTION_SPECIFIC or not lower_name(name) or not trimmed_value(value):
         return MALFORMED
-    elif name == b"te":
+    if name == b"te":
         return ORDINARY if value == b"trailers" else MALFORMED
-    else:
-        kind = SPECIAL.get(name, ORDINARY)
-    return kind if trimmed_value(value) else MALFORMED
-
-
-@dataclass(slots=True)
-class _Parts:
-    """What a request's special fields say."""
-
-    headers: list[Field] = field(default_factory=list)
-    regular: bool = False
-    """A regular field has been seen: no pseudo-field may follow (RFC9113§8.3)."""
-    pseudo: dict[int, bytes] = field(default_factory=dict)
-    host: bytes | None = None
-    length: bytes | None = None
-    cookies: list[bytes] = field(default_factory=list)
-    expects: bool = False
-    priority: Priority | None = None
+    return SPECIAL.get(name, ORDINARY)
 
 
 def request_of(
@@ -102,81 +98,97 @@ def request_of(
     `upgrades` are the protocols that extended CONNECT may ask for (RFC8441§4). Raises Malformed,
     and Refused for what can be answered with a status.
     """
-    parts = _Parts()
-    headers = parts.headers
+    pseudo: list[bytes | None] = [None] * (PROTOCOL + 1)
+    headers: list[Field] = [NO_HOST]
+    special: list[tuple[bytes, int]] = []
     for entry, kind, _ in entries:
         if kind == ORDINARY:
             headers.append(entry)
+        elif kind > PROTOCOL:
+            special.append((entry[1], kind))
+            if kind >= LENGTH:
+                headers.append(entry)
+        elif kind < 0 or pseudo[kind] is not None or special or len(headers) > 1:
+            # RFC9113§8.3: pseudo-fields come once, and before all others.
+            raise Malformed(f"a field that cannot be, or not here: {entry[0][:40]!r}")
         else:
-            _take(parts, entry, kind)
+            pseudo[kind] = entry[1]
 
-    pseudo = parts.pseudo
-    method = pseudo.get(METHOD)
-    if method is None or not method_token(method):
-        raise Malformed("no valid :method")
-    length = _length(parts.length, limits, ended=ended)
-    if method == b"CONNECT" or PROTOCOL in pseudo:
-        protocol = _extended_connect(pseudo, method, upgrades, ended=ended)
-    else:
-        protocol = None
-    if not web_scheme(pseudo.get(SCHEME, b"")):
-        raise Malformed("no valid :scheme")
-    target = pseudo.get(PATH)
-    # RFC9113§8.3.1: never empty, and `*` only for OPTIONS.
-    if target is None or not valid_target(target, method):
-        raise Malformed("no valid :path")
+    said = Said()
+    if special:
+        _listen(special, said, headers)
+    _, method, scheme, authority, target, asterisk, protocol = pseudo
+    if method is None:
+        raise Malformed("no :method")
+    name = None
+    if protocol is not None or method == b"CONNECT":
+        name = _tunnel(pseudo, upgrades, ended=ended)
+    if asterisk is not None and target is None and method == b"OPTIONS":
+        target = asterisk  # RFC9113§8.3.1
+    elif target is None or asterisk is not None:
+        raise Malformed("no :path that fits :method")
+    if scheme is None:
+        raise Malformed("no :scheme")
     if len(target) > limits.line:
         raise Refused(414, f"the request target is longer than {limits.line} octets")
-    authority = _authority(pseudo.get(AUTHORITY), parts.host, limits)
-    if parts.cookies:
-        # RFC9113§8.2.3: crumbs are joined before anything else sees them.
-        headers.append((b"cookie", b"; ".join(parts.cookies)))
+    length = _length(said.length, limits, ended=ended)
+    if authority is None or said.host is not None or limits.names:
+        authority = _authority(authority, said.host, limits)
+    headers[0] = (b"host", authority)  # ASGI: :authority takes the place of Host
+    if b"%" in target or b"?" in target:
+        path, raw_path, query = split_target(target)
+    else:
+        path, raw_path, query = target.decode("ascii"), target, b""
     return Request(
         version,
         METHODS.get(method) or method.decode("ascii"),
         target,
         authority,
-        *split_target(target),
-        # ASGI: :authority takes the place of Host.
-        ((b"host", authority), *headers),
+        path,
+        raw_path,
+        query,
+        tuple(headers),
         length,
-        protocol=protocol,
-        expects=parts.expects and not ended,
-        accepts_trailers=True,
-        priority=parts.priority,
+        True,
+        name,
+        said.expects and not ended,
+        True,
+        said.priority,
     )
 
 
-def _take(parts: _Parts, entry: Field, kind: int) -> None:
-    name, value = entry
-    if METHOD <= kind <= PROTOCOL:
-        # RFC9113§8.3: each of them once, and before all regular fields.
-        if kind in parts.pseudo or parts.regular or parts.headers:
-            raise Malformed(f"{name.decode('latin-1')} twice, or too late")
-        parts.pseudo[kind] = value
-        return
-    parts.regular = True
-    if kind == COOKIE:
-        parts.cookies.append(value)
-    elif kind == HOST:
-        if parts.host is not None:
-            raise Malformed("more than one Host")
-        parts.host = value
-    elif kind == LENGTH:
-        if parts.length is not None:
-            raise Malformed("more than one Content-Length")
-        parts.length = value
-        parts.headers.append(entry)
-    elif kind == EXPECT:
-        if value.lower() != b"100-continue":
-            raise Refused(417, "no expectation but 100-continue is known here")
-        parts.expects = True
-        parts.headers.append(entry)
-    elif kind == PRIORITY:
-        parts.priority = parse_priority(value)
-        parts.headers.append(entry)
-    elif kind == MALFORMED:
-        raise Malformed(f"a field that cannot be: {name[:40]!r}")
+@dataclass(slots=True)
+class Said:
+    """What the fields say that frame or route a request."""
+
+    host: bytes | None = None
+    length: bytes | None = None
+    expects: bool = False
+    priority: Priority | None = None
+
+
+def _listen(special: list[tuple[bytes, int]], said: Said, headers: list[Field]) -> None:
+    cookies = []
+    for value, kind in special:
+        if kind == COOKIE:
+            cookies.append(value)
+        elif kind == PRIORITY:
+            said.priority = parse_priority(value)
+        elif kind == LENGTH:
+            if said.length is not None:
+                raise Malformed("more than one Content-Length")
+            said.length = value
+        elif kind == HOST:
+            if said.host is not None:
+                raise Malformed("more than one Host")
+            said.host = value
+        elif kind == EXPECT:
+            if value.lower() != b"100-continue":
+                raise Refused(417, "no expectation but 100-continue is known here")
+            said.expects = True
+    if cookies:
+        # RFC9113§8.2.3: crumbs are joined before anything else sees them.
+        headers.append((b"cookie", b"; ".join(cookies)))
 
 
 def _length(value: bytes | None, limits: Limits, *, ended: bool) -> int | None:
@@ -193,17 +205,15 @@ def _length(value: bytes | None, limits: Limits, *, ended: bool) -> int | None:
     return length
 
 
-def _extended_connect(
-    pseudo: dict[int, bytes], method: bytes, upgrades: Collection[str | None], *, ended: bool
-) -> str:
+def _tunnel(pseudo: list[bytes | None], upgrades: Collection[str | None], *, ended: bool) -> str:
     """What an extended CONNECT asks for (RFC8441§4)."""
-    protocol = pseudo.get(PROTOCOL)
+    protocol = pseudo[PROTOCOL]
     if protocol is None:
         # RFC9113§8.5: a plain CONNECT names no scheme and no path; and we are no proxy.
-        if SCHEME in pseudo or PATH in pseudo:
+        if pseudo[SCHEME] is not None or pseudo[PATH] is not None:
             raise Malformed("CONNECT with :scheme or :path")
         raise Refused(501, "this server is no proxy")
-    if method != b"CONNECT" or not any(upgrades):
+    if pseudo[METHOD] != b"CONNECT" or not any(upgrades):
         # RFC8441§3: nobody may send :protocol to a server that has not announced it.
         raise Malformed(":protocol without extended CONNECT")
     if (name := protocol.decode("latin-1")) not in upgrades:
@@ -219,7 +229,6 @@ def _authority(authority: bytes | None, host: bytes | None, limits: Limits) -> b
     elif host is not None and host.lower() != authority.lower():
         # RFC9113§8.3.1: one of the two would mislead somebody behind us.
         raise Malformed(":authority and Host differ")
-    # RFC9113§8.3.1: a deprecated user information is refused by the same rule.
     if not authority or not valid_authority(authority):
         raise Refused(400, "no valid :authority")
     if limits.misdirected(authority):

@@ -32,6 +32,8 @@ from tricorn.sections import Entry, Malformed, request_of, trailers_of
 
 MOST_HEADS = 256 * 1024
 """Octets of the heads of all open requests together (CVE-2026-49975)."""
+MOST_SEEN = 64
+"""Header blocks that a connection knows to have come once: those that come again are remembered."""
 LARGE_HEAD = 2 * 1024
 """Octets up to which a head is bounded enough by the number of streams."""
 
@@ -53,6 +55,7 @@ class Receiving(Reading):
         "owed",
         "reset",
         "resets",
+        "seen_blocks",
         "starting",
         "turns",
         "window_in",
@@ -66,6 +69,7 @@ class Receiving(Reading):
         self.decoder: Decoder[Request] = shared.decoder()
         self.known = self.decoder.known
         """Requests without content by their header blocks, as long as those mean the same."""
+        self.seen_blocks: set[bytes] = set()
         self.last_id = 0
         """The newest stream that the peer has opened."""
         self.last_promised = 0
@@ -218,8 +222,13 @@ class Receiving(Reading):
                 raise StreamFault(Code.REFUSED_STREAM, "too much in the heads of requests")
             self.heads[id] = size
         elif (request.length == 0) is ended and request.protocol is None:
-            decoder.remember(block, request)
-            request.remembered = block in self.known
+            if block in self.seen_blocks:
+                decoder.remember(block, request)
+                request.remembered = block in self.known
+            elif decoder.stable:
+                if len(self.seen_blocks) >= MOST_SEEN:
+                    self.seen_blocks.clear()
+                self.seen_blocks.add(block)
         if request.priority is not None:
             self.turns.forgo_tree()
         self._begin(id, request, ended=ended)

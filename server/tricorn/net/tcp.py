@@ -161,7 +161,9 @@ class TcpWire(asyncio.Protocol):
         return connection
 
     def writelines(self, parts: list[bytes]) -> None:
-        if self.write is not ignore:
+        if self._secure:
+            self.write(b"".join(parts))  # or each part would become a record of its own
+        elif self.write is not ignore:
             self._transport.writelines(parts)
 
     def buffered(self) -> int:
