@@ -62,11 +62,13 @@ class Sending(Receiving):
     def flush(self) -> None:
         out = self.out
         if out:
-            data = b"".join(out)
-            out.clear()
+            self.written += self.unflushed
+            if self.unflushed < WRITE:
+                self.wire.write(b"".join(out))
+            else:
+                self.wire.writelines(out)
+            self.out = []
             self.unflushed = 0
-            self.written += len(data)
-            self.wire.write(data)
 
     # Content
 
