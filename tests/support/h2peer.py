@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpack import Decoder
+from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -264,6 +265,9 @@ class H2Peer(TcpPeer):
                 self._widen_all(max(change, 0))
                 largest = frame.settings.get(frames.MAX_FRAME_SIZE, self.largest)
                 self.largest = max(self.largest, largest)
+                table = frame.settings.get(frames.HEADER_TABLE_SIZE, 0)
+                allowed = self.decoder.max_allowed_table_size
+                self.decoder.max_allowed_table_size = max(allowed, table)
 
     def _widen(self, id: int, change: int) -> None:
         self.windows[id] = self.windows.get(id, self._first_window) + change
@@ -320,7 +324,6 @@ class H2Peer(TcpPeer):
                 self.settings |= frame.settings
                 for each in self.credits:
                     self.credits[each] += self._first_credit - before
-                self.decoder.max_allowed_table_size = self.settings.get(1, 4096)
                 return frames.settings(ack=True)
             case PingFrame() if "ACK" not in frame.flags:
                 return frames.ping(frame.opaque_data, ack=True)
@@ -398,15 +401,16 @@ class H2Peer(TcpPeer):
 def _frames(data: bytes) -> list[Frame]:
     """The whole frames that `data` begins with, up to one that is none."""
     found = []
-    while len(data) >= 9:
+    view = memoryview(data)
+    while len(view) >= 9:
         try:
-            frame, length = Frame.parse_frame_header(memoryview(data[:9]))
-            if len(data) < 9 + length:
+            frame, length = Frame.parse_frame_header(view[:9])
+            if len(view) < 9 + length:
                 break
-            frame.parse_body(memoryview(data[9 : 9 + length]))
-        except Exception:  # whatever a test has made up
+            frame.parse_body(view[9 : 9 + length])
+        except HyperframeError:  # whatever a test has made up
             break
         frame.body_len = length
-        data = data[9 + length :]
+        view = view[9 + length :]
         found.append(frame)
     return found
