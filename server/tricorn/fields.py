@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from email.utils import formatdate
 from typing import Generic, TypeVar
 
@@ -27,6 +28,9 @@ REMEMBERED_LINES = 1024
 
 BODILESS = frozenset((204, 205, 304))
 """Statuses whose responses have no content (RFC9110§15.3.5, §15.3.6, §15.4.5)."""
+
+REPLACED = frozenset((b"date", b"server"))
+"""Fields of ours that the application's own take the place of."""
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # RFC9110§5.5: visible characters, space, tab and obs-text; no control character of any kind.
@@ -89,7 +93,8 @@ class Defaults:
     """
 
     __slots__ = (
-        "added",
+        "_added",
+        "_software",
         "date",
         "ending",
         "fields",
@@ -101,9 +106,10 @@ class Defaults:
 
     def __init__(self, *, server: bool, date: bool, fixed: tuple[Field, ...] = ()) -> None:
         self.date = date
-        self.added = ((b"server", b"tricorn"),) * server + fixed
-        self.fields: tuple[Field, ...] = self.added
-        """The same, for versions that have no lines; another object each second."""
+        self._software: tuple[Field, ...] = ((b"server", b"tricorn"),) if server else ()
+        self._added = fixed
+        self.fields = (*self._software, *fixed)
+        """The same as fields, for versions that do not send lines."""
         self.server = b"server: tricorn\r\n" if server else b""
         self.fixed = b"".join(b"%b: %b\r\n" % field for field in fixed)
         self.ending = self.without_date = self.without_server = b"\r\n"
@@ -112,8 +118,9 @@ class Defaults:
     def refresh(self, wall_clock: float) -> None:
         """To be called once a second with the seconds since 1970."""
         now = formatdate(wall_clock, usegmt=True).encode()
+        dated = ((b"date", now),) if self.date else ()
+        self.fields = (*dated, *self._software, *self._added)
         date = b"date: %b\r\n" % now if self.date else b""
-        self.fields = ((b"date", now), *self.added) if self.date else (*self.added,)
         self.ending = date + self.server + self.fixed + b"\r\n"
         self.without_date = self.server + self.fixed
         self.without_server = date + self.fixed
@@ -123,6 +130,13 @@ class Defaults:
         if date and server:
             return self.fixed
         return self.without_date if date else self.without_server
+
+    def missing(self, fields: Iterable[Field]) -> list[Field]:
+        """What is to be added to a response with these fields, as fields."""
+        own = {name for name, _ in fields if name in REPLACED}
+        # The operator's fields come last, and are added to what the application brings.
+        ours = len(self.fields) - len(self._added)
+        return [each for at, each in enumerate(self.fields) if at >= ours or each[0] not in own]
 
 
 def within_length(remaining: int, data: bytes, *, end: bool) -> tuple[bytes, int]:

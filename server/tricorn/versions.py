@@ -49,7 +49,7 @@ def protocols_of(config: Config, *, secure: bool) -> tuple[str, ...]:
 def _http2(config: Config, defaults: Defaults, limits: Limits) -> Speak:
     # Imported here: a server that speaks HTTP/1.1 only starts sooner.
     if config.http2_engine == "h2":
-        from tricorn.http2.reference import ReferenceConnection
+        from tricorn.http2.reference.connection import ReferenceConnection
 
         def reference(context: Context, wire: Wire, endpoints: Endpoints) -> Connection:
             return ReferenceConnection(context, wire, endpoints, limits)

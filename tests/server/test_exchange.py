@@ -7,23 +7,12 @@ import asyncio
 import pytest
 
 from tests.support import apps
-from tests.support.apps import body, start
+from tests.support.apps import Script, body, start
 from tests.support.peers import H1Peer, errors, request
 from tricorn.connection import ApplicationError
 
 GET = request()
 HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345"
-
-
-class Script:
-    """An application made of a function, which notes things in `seen`."""
-
-    def __init__(self, steps):
-        self.steps = steps
-        self.seen = []
-
-    async def __call__(self, scope, receive, send):
-        await self.steps(self.seen, receive, send)
 
 
 async def messages(receive, count):

@@ -151,3 +151,24 @@ def test_beside_the_applications_own_fields_only_the_others_are_added(date, serv
     if date or server:
         assert (b"date:" in lines, b"server:" in lines) == (not date, not server)
         assert b"x-a: 1\r\n" in lines
+
+
+def test_what_is_added_to_a_response_is_there_as_fields_too():
+    defaults = Defaults(server=True, date=True, fixed=((b"x-where", b"here"),))
+    defaults.refresh(784111777.0)
+    date = (b"date", b"Sun, 06 Nov 1994 08:49:37 GMT")
+    assert defaults.fields == (date, (b"server", b"tricorn"), (b"x-where", b"here"))
+    assert defaults.missing([]) == list(defaults.fields)
+
+
+def test_own_date_and_server_take_the_place_of_ours_and_other_fields_do_not():
+    defaults = Defaults(server=True, date=True, fixed=((b"x-where", b"here"),))
+    defaults.refresh(784111777.0)
+    own = [(b"date", b"then"), (b"server", b"mine"), (b"x-where", b"there")]
+    assert defaults.missing(own) == [(b"x-where", b"here")]
+
+
+def test_date_and_server_may_be_turned_off_as_fields_too():
+    defaults = Defaults(server=False, date=False)
+    defaults.refresh(784111777.0)
+    assert defaults.fields == ()

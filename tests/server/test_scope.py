@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import apps
+from tests.support.h2peer import H2Peer
 from tests.support.peers import H1Peer, request
 from tricorn.config import Config
 from tricorn.connection import Endpoints
@@ -80,6 +81,15 @@ def test_trailers_are_offered_to_who_accepts_them():
     fields = [(b"te", b"trailers"), (b"connection", b"te")]
     assert "http.response.trailers" in scope_of(request(headers=fields))["extensions"]
     assert "http.response.trailers" not in scope_of(request())["extensions"]
+
+
+def test_the_priority_of_a_request_is_shown_where_it_has_one():  # RFC9218§4
+    app = apps.Recorder()
+    peer = H2Peer(app, engine="h2")
+    peer.fetch(headers=[(b"priority", b"u=3")])
+    peer.fetch()
+    seen = [call.scope["extensions"].get("http.priority") for call in app.calls]
+    assert seen == [{"urgency": 3, "incremental": False}, None]
 
 
 def test_a_unix_socket_has_no_client():

@@ -177,4 +177,4 @@ def test_protocol_is_chosen_from_what_both_speak(authority, config):
     client = authority.client_context()
     client.set_alpn_protocols(["h2", "http/1.1"])
     session = shake_hands(tls.server_context(config), client)
-    assert session.selected_alpn_protocol() == "http/1.1"
+    assert session.selected_alpn_protocol() == "h2"

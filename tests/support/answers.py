@@ -20,6 +20,8 @@ class Answer:
     informational: list[tuple[int, list[Field]]] = field(default_factory=list)
     complete: bool = False
     """The client knows that it has all of the content."""
+    reset: int | None = None
+    """The code of the RST_STREAM that the server ended the stream with."""
 
     def all(self, name: bytes) -> list[bytes]:
         return [value for key, value in self.headers if key == name]

@@ -125,6 +125,17 @@ class Recorder:
         return [call.scope["path"] for call in self.calls]
 
 
+class Script:
+    """An application made of a function, which notes things in `seen`."""
+
+    def __init__(self, steps: Callable[[list[Any], Receive, Send], Awaitable[None]]) -> None:
+        self.steps = steps
+        self.seen: list[Any] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.steps(self.seen, receive, send)
+
+
 class Gate:
     """An application that does one step each time the test opens the gate."""
 

@@ -197,6 +197,32 @@ class Peer(ABC):
         """A whole request; the whole response."""
 
     @abstractmethod
+    def ask(self, target: str = "/", method: str = "GET", headers: Sequence[Field] = ()) -> int:
+        """A whole request without a body; its number, for the following."""
+
+    @abstractmethod
+    def begin(self, target: str = "/", method: str = "POST", headers: Sequence[Field] = ()) -> int:
+        """The head of a request whose body is to follow."""
+
+    @abstractmethod
+    def part(
+        self, id: int, data: bytes = b"", *, end: bool = False, trailers: Sequence[Field] = ()
+    ) -> None:
+        """A part of its body."""
+
+    @abstractmethod
+    def held(self, id: int) -> int:
+        """Octets of it that the server has made the client keep back."""
+
+    @abstractmethod
+    def result(self, id: int) -> Answer | None:
+        """What has come of the response so far."""
+
+    @abstractmethod
+    def abandon(self, id: int) -> None:
+        """The client gives this one request up, in the way that its version has for that."""
+
+    @abstractmethod
     def lose(self) -> None:
         """The client is gone, without a word."""
 
@@ -230,11 +256,12 @@ class Peer(ABC):
                     self.house.close()
 
 
-class H1Peer(Peer):
-    """A client that speaks HTTP/1.1, or something like it."""
+class TcpPeer(Peer):
+    """A client with a byte stream to the server. `version` is what TCP or TLS found out."""
 
     def __init__(
         self,
+        version: str,
         application: Application | None = None,
         config: Config | None = None,
         *,
@@ -244,14 +271,13 @@ class H1Peer(Peer):
         **shared: Any,
     ) -> None:
         super().__init__(application, config, beside=beside, **shared)
-        self.methods: list[bytes] = []
         self.wire = MemoryWire(
             self.context,
             self.house.versions,
             endpoints or Endpoints(("192.0.2.1", 50000), ("192.0.2.2", 80), "http"),
             half_closable=half_closable,
         )
-        self.wire.switch("http/1.1")
+        self.wire.switch(version)
 
     @property
     def connection(self) -> Connection:
@@ -281,18 +307,6 @@ class H1Peer(Peer):
         self.wire.read(octets)
         self.settle()
 
-    def fetch(
-        self,
-        target: str = "/",
-        method: str = "GET",
-        headers: Sequence[Field] = (),
-        body: bytes | None = None,
-        trailers: Sequence[Field] = (),
-    ) -> Answer:
-        before = len(self.sent)
-        self.send(request(target, method, headers, body, trailers))
-        return self.answer(method, since=before)
-
     # What the client sees
 
     @property
@@ -309,6 +323,65 @@ class H1Peer(Peer):
     @property
     def reset(self) -> bool:
         return self.wire.reset
+
+
+class H1Peer(TcpPeer):
+    """A client that speaks HTTP/1.1, or something like it."""
+
+    def __init__(
+        self,
+        application: Application | None = None,
+        config: Config | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__("http/1.1", application, config, **options)
+        self.methods: list[str] = []
+        """Of what was asked by `ask` and `begin`."""
+        self.sized = False
+
+    def fetch(
+        self,
+        target: str = "/",
+        method: str = "GET",
+        headers: Sequence[Field] = (),
+        body: bytes | None = None,
+        trailers: Sequence[Field] = (),
+    ) -> Answer:
+        before = len(self.sent)
+        self.send(request(target, method, headers, body, trailers))
+        return self.answer(method, since=before)
+
+    def ask(self, target: str = "/", method: str = "GET", headers: Sequence[Field] = ()) -> int:
+        self.methods.append(method)
+        self.send(request(target, method, headers))
+        return len(self.methods)
+
+    def begin(self, target: str = "/", method: str = "POST", headers: Sequence[Field] = ()) -> int:
+        self.methods.append(method)
+        self.sized = any(name == b"content-length" for name, _ in headers)
+        framing = [] if self.sized else [(b"transfer-encoding", b"chunked")]
+        self.send(request(target, method, [*headers, *framing]))
+        return len(self.methods)
+
+    def part(
+        self, id: int, data: bytes = b"", *, end: bool = False, trailers: Sequence[Field] = ()
+    ) -> None:
+        if not self.sized:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            if end:
+                lines = b"".join(b"%b: %b\r\n" % each for each in trailers)
+                data += b"0\r\n" + lines + b"\r\n"
+        self.send(data)
+
+    def held(self, id: int) -> int:
+        return self.wire.unread
+
+    def result(self, id: int) -> Answer | None:
+        answers = self.responses(*self.methods)
+        return answers[id - 1] if len(answers) >= id else None
+
+    def abandon(self, id: int) -> None:
+        self.lose()
 
     def responses(self, *methods: str, since: int = 0) -> list[Answer]:
         """What h11 makes of it, knowing the methods of the requests (GET where it does not)."""

@@ -54,7 +54,7 @@ class MemoryWire:
         self.lost = False
         self.write: Callable[[bytes], object] = self._write
         self._segments: deque[bytes] = deque()
-        self._ended = False
+        self.ended = False
         self._end_told = False
         self._scheduled = False
         self._drains = Waiters()
@@ -63,7 +63,7 @@ class MemoryWire:
 
     def arrive(self, segments: Iterable[bytes]) -> None:
         """The client sends; each segment is read in a turn of its own."""
-        if self._ended:
+        if self.ended:
             raise AssertionError("the client has ended its direction already")
         for data in segments:
             for at in range(0, len(data), SEGMENT):
@@ -72,7 +72,7 @@ class MemoryWire:
 
     def end(self) -> None:
         """The client sends no more."""
-        self._ended = True
+        self.ended = True
         self._schedule()
 
     def lose(self) -> None:
@@ -101,7 +101,7 @@ class MemoryWire:
         if self._segments:
             self.connection.feed(self._segments.popleft())
             self._schedule()
-        elif self._ended and not self._end_told:
+        elif self.ended and not self._end_told:
             self._end_told = True
             self.connection.eof(listening=self.half_closable)
             if not self.half_closable:

@@ -368,6 +368,6 @@ def test_memories_do_not_grow_with_what_clients_send():
     peer = H1Peer(apps.hello)
     for number in range(5000):
         peer.send(request(f"/{number}", headers=[(b"x-%d" % number, b"%d" % number)]))
-    heads = peer.house.heads
+    heads = peer.connection.heads
     for memory in (heads.lines, heads.special, heads.whole):
         assert len(memory.young) <= memory.limit and len(memory.old) <= memory.limit

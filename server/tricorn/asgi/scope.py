@@ -18,8 +18,13 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
     }
     if request.version == "1.0":
         del extensions["http.response.early_hint"]
-    if request.accepts_trailers:
+    if request.accepts_trailers or request.version == "2":
         extensions["http.response.trailers"] = {}
+    if (priority := request.priority) is not None:
+        extensions["http.priority"] = {
+            "urgency": priority.urgency,
+            "incremental": priority.incremental,
+        }
     for name, value in endpoints.extensions.items():
         extensions[name] = value.copy()
     if (known := request.scope) is not None:

@@ -71,8 +71,8 @@ class Shared:
             self._ended = defaults.fields
             self._endings.clear()
         if (block := self._endings.get(said)) is None:
-            fields = [each for each in defaults.fields if not SAID.get(each[0], 0) & said]
-            block = self._endings[said] = literal_block(fields)
+            own = [(name, b"") for name, bit in SAID.items() if bit & said]
+            block = self._endings[said] = literal_block(defaults.missing(own))
         return block
 
     def greeting(self, *, tunnels: bool) -> bytes:
