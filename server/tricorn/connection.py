@@ -175,7 +175,7 @@ class Wire(Protocol):
     write: Callable[[bytes], object]
     """Takes octets; ignores them once the connection is lost."""
 
-    def writelines(self, parts: list[bytes]) -> None: ...
+    def writelines(self, parts: Sequence[bytes | memoryview]) -> None: ...
 
     def buffered(self) -> int:
         """Octets written that the kernel has not taken yet."""

@@ -54,7 +54,7 @@ class Case:
     streams: int = 0
     """Requests at once on a connection of HTTP/2; 0 for HTTP/1.1."""
     paths: int = 1
-    """How many different ones HTTP/2 asks for, with a browser's fields; 1 is `path` and no field."""
+    """How many different ones HTTP/2 asks for, with a browser's fields if they are many."""
     octets: int = 0
     """The body of a request of HTTP/2."""
 

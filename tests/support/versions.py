@@ -8,7 +8,7 @@ from functools import partial
 from tests.support.h2peer import H2Peer
 from tests.support.peers import H1Peer, Peer
 
-ENGINES = ("h2",)
+ENGINES = ("tricorn", "h2")
 """The engines of HTTP/2, by the name that --http2-engine knows them by: ("tricorn", "h2")."""
 
 VERSIONS: dict[str, Callable[..., Peer]] = {

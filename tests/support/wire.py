@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tricorn.connection import Connection, Context, Endpoints, Gone, Waiters
 from tricorn.net.tcp import Versions
@@ -149,7 +149,7 @@ class MemoryWire:
             self.waiting += data
             self._flush()
 
-    def writelines(self, parts: list[bytes]) -> None:
+    def writelines(self, parts: Sequence[bytes | memoryview]) -> None:
         self.write(b"".join(parts))
 
     def buffered(self) -> int:

@@ -14,7 +14,7 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from tricorn.connection import Connection, Context, Endpoints, Gone, Waiters, Wire
@@ -160,7 +160,7 @@ class TcpWire(asyncio.Protocol):
         self._feed(connection.feed)
         return connection
 
-    def writelines(self, parts: list[bytes]) -> None:
+    def writelines(self, parts: Sequence[bytes | memoryview]) -> None:
         if self._secure:
             self.write(b"".join(parts))  # or each part would become a record of its own
         elif self.write is not ignore:

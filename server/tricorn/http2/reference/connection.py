@@ -75,7 +75,7 @@ class ReferenceConnection(Receiving):
         flow = self.flows.get(id)
         if flow is None or id not in self.streams or flow.started:
             return
-        section, _ = response_section(headers)
+        section = response_section(headers).fields
         self.machine.send_headers(id, [(b":status", b"%d" % status), *section])
         if status == 100:
             flow.invited = True
@@ -104,7 +104,8 @@ class ReferenceConnection(Receiving):
 
     def _begin_response(self, flow: Flow, pending: tuple[int, Fields], size: int | None) -> None:
         status, headers = pending
-        section, length = response_section(headers)
+        checked = response_section(headers)
+        section, length = list(checked.fields), checked.length
         flow.silent = flow.request.method == "HEAD" or status in BODILESS
         if flow.silent:
             if status in (204, 205):  # RFC9110§8.6, §15.3.6: none in a 204, zero in a 205
@@ -146,7 +147,7 @@ class ReferenceConnection(Receiving):
             return
         self.send_data(id, b"")
         if not flow.silent:
-            section, _ = response_section(headers)
+            section = response_section(headers).fields
             flow.trailers = [each for each in section if each[0] not in NO_TRAILERS]
         self.send_data(id, b"", end=True)
 

@@ -169,8 +169,8 @@ class Receiving(Connection):
             return
         try:
             # RFC9113§6.5.2 says how large a head is.
-            size = sum(len(name) + len(value) + 32 for (name, value), _ in entries)
-            count = sum(name[:1] != b":" for (name, _), _ in entries)
+            size = sum(size for _, _, size in entries)
+            count = sum(name[:1] != b":" for (name, _), _, _ in entries)
             if size > config.h2_max_header_list_size or count > self.limits.fields:
                 raise Refused(431, "the request head is too large")
             request = request_of(entries, "2", self.limits, self.context.streams, ended=ended)
@@ -179,7 +179,7 @@ class Receiving(Connection):
             self.machine.reset_stream(id, ErrorCodes.PROTOCOL_ERROR)
             self._spend()
         except Refused as refusal:
-            method = dict(field for field, _ in entries).get(b":method", b"").decode("latin-1")
+            method = dict(field for field, _, _ in entries).get(b":method", b"").decode("latin-1")
             self.flows[id] = Flow(Request("2", method, b"", b"", "", b"", b"", ()), ended)
             self._refuse(id, refusal)
         else:
@@ -381,7 +381,7 @@ def _entries(headers: Iterable[tuple[bytes | str, bytes | str]] | None) -> list[
     """Each field with its kind; hyper-h2 gives octets, as it is configured."""
     fields = [(name, value) for name, value in headers or ()]
     return [
-        ((name, value), classify(name, value))
+        ((name, value), classify(name, value), len(name) + len(value) + 32)
         for name, value in fields
         if isinstance(name, bytes) and isinstance(value, bytes)
     ]
