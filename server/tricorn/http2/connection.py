@@ -21,7 +21,7 @@ from tricorn.connection import (
 from tricorn.fields import BODILESS, within_length
 from tricorn.http2 import frames
 from tricorn.http2.flow import HIGH_WATER
-from tricorn.http2.frames import DATA, END_STREAM, Code, ConnectionFault
+from tricorn.http2.frames import DATA, END_STREAM, Code
 from tricorn.http2.life import DRAIN_PING, FAREWELL, Living
 from tricorn.http2.reading import Phase
 from tricorn.http2.representations import literal_block
@@ -192,7 +192,6 @@ class Http2Connection(Living):
             raise Gone("the client has gone")
 
     def relieve(self) -> None:
-        self.pump()
         self.flush()
 
     def adopt(self, request: Request, settings: bytes) -> None:
@@ -201,12 +200,9 @@ class Http2Connection(Living):
         headers = tuple(each for each in request.headers if each[0] not in dropped)
         request = replace(request, version="2", headers=headers, protocol=None, remembered=False)
         self.last_id = 1
-        try:
-            self._apply(settings)
-        except ConnectionFault as fault:
-            self._fail(fault)
-        else:
-            self.start(self.open(1, request))
+        self._apply(settings)
+        self.start(self.open(1, request))
+        self._watch()
 
     def drain(self) -> None:
         if self.phase is not Phase.OPEN:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 from tricorn.connection import BODY_GRACE, FOREVER, Context, Endpoints, Refused, Wire
 from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
-from tricorn.http2.frames import ACK, Code, ConnectionFault, StreamFault
+from tricorn.http2.frames import ACK, DATA, END_STREAM, Code, ConnectionFault, StreamFault
 from tricorn.http2.header_blocks import TABLE_SIZE
 from tricorn.http2.reading import Phase
 from tricorn.http2.sending import Sending
@@ -19,9 +20,8 @@ TICK = 1.0
 """Seconds between two looks at a connection with something to look after."""
 ACKNOWLEDGE_TIMEOUT = 30.0
 """Seconds in which the peer has to acknowledge our settings (RFC9113§6.5.3)."""
-STALL_TIMEOUT = 30.0
-"""Seconds without a window after which a response is given up (CVE-2026-49975)."""
 MOST_STALLS = 3
+"""Responses that a peer may leave without a window until they are given up (CVE-2026-49975)."""
 FAREWELL = 1.0
 """Seconds that a drain waits for requests sent before the peer has heard of it (RFC9113§6.8)."""
 LINGER = 256 * 1024
@@ -38,7 +38,6 @@ class Living(Sending):
     __slots__ = (
         "budget",
         "farewell",
-        "final_id",
         "heard",
         "leaving",
         "most_pushes",
@@ -63,9 +62,6 @@ class Living(Sending):
         """When the last stream that is served is named."""
         self.leaving = False
         """The peer has sent GOAWAY."""
-        most = config.keep_alive_max_requests
-        self.final_id = 2 * most - 1 if most else frames.LARGEST_ID
-        """The stream with which the connection has served enough."""
         self.pushes = config.server_push
         """The peer takes responses that it has not asked for."""
         self.most_pushes = DEFAULT_PUSHES
@@ -96,7 +92,9 @@ class Living(Sending):
             if payload:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and say")
             self.budgets.control.spend(self.context.now)
-            self.acknowledged = True
+            if not self.acknowledged:
+                self.acknowledged = True
+                self._narrow_windows()
             return
         self.budgets.settings.spend(self.context.now)
         self._apply(payload)
@@ -125,7 +123,13 @@ class Living(Sending):
             self.endpoints.extensions["http.response.push"] = {}
         else:
             self.endpoints.extensions.pop("http.response.push", None)
-        self.pump()
+
+    def _narrow_windows(self) -> None:
+        """The peer knows how much it may send on a stream, where that is less than the default."""
+        octets = self.shared.stream_window - self.initial_window_in
+        self.initial_window_in += octets
+        for flow in self.flows.values():
+            flow.window_in += octets
 
     def _move_windows(self, octets: int) -> None:
         """RFC9113§6.9.2: a new initial size moves the window of every open stream."""
@@ -208,13 +212,12 @@ class Living(Sending):
                 if flow.received < spent * config.read_rate_min:
                     self._refuse(id, Refused(408, "the body came too slowly"))
                     return
-        if flow.queued and (flow.window_out <= 0 or self.window_out <= 0):
-            timeout = min(STALL_TIMEOUT, config.write_timeout or FOREVER)
-            if config.write_timeout and now - flow.stalled >= timeout:
-                self.stalls += 1
-                if self.stalls >= MOST_STALLS:
-                    raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "responses that nobody reads")
-                self._give_up(id, Code.CANCEL)
+        stalled = flow.queued and (flow.window_out <= 0 or self.window_out <= 0)
+        if stalled and config.write_timeout and now - flow.stalled >= config.write_timeout:
+            self.stalls += 1
+            if self.stalls >= MOST_STALLS:
+                raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "responses that nobody reads")
+            self._give_up(id, Code.CANCEL)
 
     def _stuck(self, now: float) -> bool:
         """Whether the peer has read nothing of what waits for it, for write_timeout seconds."""
@@ -264,7 +267,8 @@ class Living(Sending):
 
     @property
     def idle(self) -> bool:
-        return self.phase is Phase.OPEN and not self.streams and not self.wire.buffered()
+        waits = self.phase is Phase.OPEN and not self.streams and self.last_id > 0
+        return waits and not self.wire.buffered()
 
     # The end
 
@@ -308,7 +312,9 @@ class Living(Sending):
         self.forget(id)
         self.remove(id).feed_reset()
 
-    def _refuse(self, id: int, refusal: Refused, *, ended: bool = False) -> None:
+    def _refuse(
+        self, id: int, refusal: Refused, *, ended: bool = False, content: bool = True
+    ) -> None:
         log.debug(
             "client=%s stream=%d status=%d refused: %s",
             *(self.endpoints.client, id, refusal.status, refusal.reason),
@@ -317,6 +323,7 @@ class Living(Sending):
         if id in self.streams:
             flow = self.flows.get(id)
             answered = flow is not None and flow.framed
+            content = self.streams[id].request.method != "HEAD"
             self._orphan(id, 0 if answered else refusal.status)
         else:
             self.context.refused(self.endpoints, refusal.status)
@@ -324,10 +331,16 @@ class Living(Sending):
             self.emit(frames.rst_stream(id, Code.CANCEL))
             self.forget(id)
             return
-        # No content: it would need a window, and not even be allowed in answer to HEAD.
-        fields = ((b"content-length", b"0"),)
+        status = HTTPStatus(refusal.status)
+        text = f"{status.value} {status.phrase}\n".encode() if content else b""
+        if len(text) > min(self.window_out, self.initial_window_out):
+            text = b""
+        fields = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text)))
         block = self.encoder.encode(refusal.status, fields) + self.shared.ending(0)
-        self.send_block(id, block, end=True)
+        self.send_block(id, block, end=not text)
+        if text:
+            self.window_out -= len(text)
+            self.emit(frames.frame(DATA, END_STREAM, id, text))
         if not ended:
             self.emit(frames.rst_stream(id, Code.NO_ERROR))
             self.forget(id)

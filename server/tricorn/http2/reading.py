@@ -106,11 +106,12 @@ class Reading(Connection):
             self._read(data)
             if self.total > 8 * (self.carried + FREE):
                 raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "frames that carry nothing")
+            self._start_streams()
+            self.flush()
         except ConnectionFault as fault:
             self._fail(fault)
-        self._start_streams()
-        self.feeding = False
-        self.flush()
+        finally:
+            self.feeding = False
 
     def _read(self, data: bytes) -> None:
         """Every whole frame in `data`; keeps what is left."""
