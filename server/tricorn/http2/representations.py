@@ -20,7 +20,7 @@ NEWEST = 1 + len(STATIC_TABLE)
 """The index of the newest entry of the dynamic table (RFC7541§2.3.3)."""
 OVERHEAD = 32
 
-MOST_INTEGER = 2**31 - 1
+GREATEST = 2**31 - 1
 MOST_SHIFT = 28
 """The shift of the fifth octet behind a prefix. RFC7541§5.1 wants a bound."""
 
@@ -113,6 +113,6 @@ def integer(block: bytes, position: int, prefix: int) -> tuple[int, int]:
         if shift > MOST_SHIFT:
             raise CompressionError("an integer is too long")
     value += octet << shift
-    if value > MOST_INTEGER:
+    if value > GREATEST:
         raise CompressionError("an integer is too large")
     return value, position + 1
