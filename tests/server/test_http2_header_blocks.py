@@ -302,6 +302,14 @@ def test_a_lowered_size_must_be_obeyed():  # RFC7541§4.2
         peer.decode(b"\x82")
 
 
+@pytest.mark.parametrize("block", [b"", b"\x3f", b"\x3f\xe0", b"\x3f\xe2\x1f"])
+def test_a_lowered_size_is_obeyed_by_a_whole_update_only(block):
+    peer = decoder()
+    peer.set_table_size(100)
+    with pytest.raises(CompressionError):
+        peer.decode(block)
+
+
 def test_a_size_that_was_lowered_and_raised_must_be_obeyed_too():
     peer = decoder()
     peer.set_table_size(0)
