@@ -21,7 +21,7 @@ CODES = [
     for code, length in zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
 ]
 """Of every octet, and of the end of a string, the bits as text."""
-LENGTHS = bytes(REQUEST_CODES_LENGTH[:256])
+code_of = CODES.__getitem__
 END_OF_STRING = 256
 OCTETS = {code: octet for octet, code in enumerate(CODES)}
 PADDING = frozenset("1" * length for length in range(8))
@@ -70,14 +70,9 @@ def decode_by_table(data: bytes) -> bytes:
 
 def encode(text: bytes) -> bytes:
     """The encoded string of a text that is not empty."""
-    bits = "".join([CODES[octet] for octet in text])
-    bits += "1" * (-len(bits) % 8)
-    return int(bits, 2).to_bytes(len(bits) // 8, "big")
-
-
-def encoded_length(text: bytes) -> int:
-    """Octets of the encoded string."""
-    return (sum(text.translate(LENGTHS)) + 7) // 8
+    bits = "".join(map(code_of, text))
+    length = (len(bits) + 7) // 8
+    return int(bits.ljust(8 * length, "1"), 2).to_bytes(length, "big")
 
 
 nodes: dict[str, Node] = {"": []}
