@@ -137,9 +137,9 @@ class Decoder(Generic[T]):
         position, end = 0, len(block)
         self.stable = True
         self.fresh = not self.octets
-        if self.lowered is not None:
-            position = self._resize(block)
         try:
+            if self.lowered is not None:
+                position = self._resize(block)
             while position < end:
                 octet = block[position]
                 position += 1
