@@ -318,6 +318,14 @@ def test_a_size_that_was_lowered_and_raised_must_be_obeyed_too():
         peer.decode(b"\x3f\xe1\x1f\x82")
 
 
+def test_the_smallest_of_the_lowered_sizes_must_be_obeyed():
+    peer = decoder()
+    peer.set_table_size(50)
+    peer.set_table_size(100)
+    with pytest.raises(CompressionError):
+        peer.decode(b"\x3f\x45\x82")  # to 100
+
+
 def test_a_size_that_is_obeyed_need_not_be_again():
     peer = decoder()
     peer.set_table_size(0)
@@ -584,6 +592,15 @@ def test_a_table_of_the_peer_is_used_up_to_4096_octets():  # library-gaps 18
         for _ in range(3):
             ours.encode(200, ((b"x-number", b"%d" % number),))
     assert 4096 - 60 < ours.octets <= 4096 and len(ours.order) == len(ours.indices)
+
+
+def test_an_entry_far_behind_is_referred_to_by_a_longer_integer():
+    ours, theirs = encoder(), hpack.Decoder()
+    lists = [((b"a", b"%d" % number),) for number in range(100)]
+    for trailers in [each for each in lists for _ in range(2)] + lists:
+        block = ours.encode_fields(trailers)
+        assert theirs.decode(block, raw=True) == list(trailers)
+    assert block == b"\xbe" and ours.encode_fields(lists[0]) == b"\xff\x22"
 
 
 def test_a_smaller_table_is_announced_once():
