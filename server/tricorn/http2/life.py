@@ -10,7 +10,7 @@ from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
 from tricorn.http2.frames import ACK, DATA, END_STREAM, Code, ConnectionFault, StreamFault
 from tricorn.http2.header_blocks import TABLE_SIZE
-from tricorn.http2.reading import Phase
+from tricorn.http2.reading import CLOSED, OPEN
 from tricorn.http2.sending import Sending
 from tricorn.http2.shared import Shared
 
@@ -161,9 +161,9 @@ class Living(Sending):
     # Deadlines
 
     def late(self, now: float) -> None:
-        if self.phase is Phase.CLOSED:
+        if self.phase == CLOSED:
             self._see_off(now)
-        elif self.phase < Phase.OPEN or (not self.streams and now < self.deadline):
+        elif self.phase < OPEN or (not self.streams and now < self.deadline):
             self._hang_up(Code.NO_ERROR)  # it says nothing; or others need its place
         else:
             self._look_after(now)
@@ -195,7 +195,7 @@ class Living(Sending):
             self._say_farewell()
         elif not self.streams and now >= self.resting:
             self._hang_up(Code.NO_ERROR)
-        if self.phase is Phase.OPEN:
+        if self.phase == OPEN:
             self._watch()
 
     def _look_after_stream(self, id: int, flow: Flow, now: float) -> None:
@@ -267,7 +267,7 @@ class Living(Sending):
 
     @property
     def idle(self) -> bool:
-        waits = self.phase is Phase.OPEN and not self.streams and self.last_id > 0
+        waits = self.phase == OPEN and not self.streams and self.last_id > 0
         return waits and not self.wire.buffered()
 
     # The end
@@ -336,7 +336,7 @@ class Living(Sending):
         if len(text) > min(self.window_out, self.initial_window_out):
             text = b""
         fields = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text)))
-        block = self.encoder.encode(refusal.status, fields) + self.shared.ending(0)
+        block = self.encoder.encode(refusal.status, fields) + self.shared.endings[0]
         self.send_block(id, block, end=not text)
         if text:
             self.window_out -= len(text)
@@ -353,14 +353,14 @@ class Living(Sending):
         """Ends the connection with what is open on it, and reads on so that the peer hears why."""
         if code or self.last_served == frames.LARGEST_ID:
             self.emit(frames.goaway(self.last_id, code, reason))
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         self._let_go()
         self.flush()
         self.wire.shutdown()
         self.deadline = self.context.now + LINGER_TIMEOUT
 
     def _abort(self) -> None:
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         self.wire.abort()
         self._let_go()
 
@@ -370,7 +370,8 @@ class Living(Sending):
         super().eof()
         self.starting.clear()
         for flow in flows.values():
-            flow.waiters.wake()
+            if flow.waiters is not None:
+                flow.waiters.wake()
 
     def _waste(self, data: bytes) -> None:
         self.budget -= len(data)
@@ -379,9 +380,9 @@ class Living(Sending):
 
     def eof(self, *, listening: bool = False) -> None:
         if not listening:
-            self.phase = Phase.CLOSED
+            self.phase = CLOSED
             self._let_go()
-        elif self.phase is Phase.CLOSED:
+        elif self.phase == CLOSED:
             self.wire.close()
         else:
             # What was asked for is still owed, and then there is nothing more to wait for.

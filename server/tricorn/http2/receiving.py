@@ -175,7 +175,8 @@ class Receiving(Reading):
             and (request.length == 0) is ended
             and id & 1
             and self.last_id < id <= self.last_served
-            and not self._crowded()
+            and (len(self.streams) < self.shared.most_streams or not self._crowded())
+            and not self.orphans
         ):
             self.last_id = id
             self._begin(id, request, ended=ended)

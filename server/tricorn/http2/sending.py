@@ -8,6 +8,7 @@ before it is known.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from tricorn.connection import Context, Endpoints, Stream, Wire
@@ -16,7 +17,7 @@ from tricorn.http2.flow import LOW_WATER, Flow
 from tricorn.http2.frames import DATA, END_STREAM, SMALLEST_FRAME_SIZE
 from tricorn.http2.header_blocks import Encoder
 from tricorn.http2.receiving import Receiving
-from tricorn.http2.shared import Shared
+from tricorn.http2.shared import Head, Shared
 
 WRITE = 64 * 1024
 """Octets that are worth a write of their own within a turn."""
@@ -37,7 +38,7 @@ class Sending(Receiving):
 
     def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, shared: Shared) -> None:
         super().__init__(context, wire, endpoints, shared)
-        self.encoder: Encoder = shared.encoder()
+        self.encoder: Encoder[Head] = shared.encoder()
         self.frame_size_out = SMALLEST_FRAME_SIZE
         """The largest frame that the peer takes."""
         self.out: list[bytes | memoryview] = []
@@ -105,6 +106,8 @@ class Sending(Receiving):
 
     def _queue(self, id: int, flow: Flow, data: bytes) -> None:
         """There is not room for all of it: at the end of the turn the scheduler decides."""
+        if flow.queue is None:
+            flow.queue = deque()
         if not flow.queued:
             flow.stalled = self.context.now
             self.turns.wait(id, flow.stream.request.priority, flow.preference)
@@ -135,6 +138,7 @@ class Sending(Receiving):
             self.budgets.control.spend(self.context.now)
         parts = []
         queue = flow.queue
+        assert queue is not None, "what has a turn has something queued"
         while left:
             part = queue.popleft()
             if len(part) > left:
@@ -150,7 +154,7 @@ class Sending(Receiving):
             self._complete(id, flow)
         elif flow.window_out <= 0:
             self.turns.scheduler.blocked(id)
-        if flow.queued <= LOW_WATER:
+        if flow.queued <= LOW_WATER and flow.waiters is not None:
             flow.waiters.wake()
 
     def _send_part(
@@ -219,11 +223,13 @@ class Sending(Receiving):
     def remove(self, id: int) -> Stream:
         """The stream is closed."""
         stream = self.streams.pop(id)
-        if (flow := self.flows.pop(id, None)) is not None:
+        if self.flows and (flow := self.flows.pop(id, None)) is not None:
             if flow.unread:
                 self.credit(flow.unread)
-            flow.waiters.wake()
-        self.turns.close(id)
+            if flow.waiters is not None:
+                flow.waiters.wake()
+        if self.turns.stated or self.turns.waiting:
+            self.turns.close(id)
         if self.heads:
             self.heads.pop(id, None)
         if not self.streams:
