@@ -112,7 +112,7 @@ def _agreeing(made: Config) -> Config:
 
 
 def _values(name, option):
-    values = STRATEGIES[option.form.kind](option.form)
+    values = WORD if name == "server_name" else STRATEGIES[option.form.kind](option.form)
     if option.form.kind in (Kind.CHOICE, Kind.TEXT) and isinstance(getattr(DEFAULTS, name), tuple):
         return st.lists(values, min_size=1, max_size=3, unique=True).map(tuple)
     return values
