@@ -569,12 +569,19 @@ def test_a_long_field_is_not_added():
     assert ours.octets == 0
 
 
-def test_a_block_that_is_known_is_the_same_object():
+def test_only_a_block_that_can_be_sent_again_is_remembered():
     ours = encoder()
     response = ((b"content-type", b"text/html"), (b"content-length", b"12"))
+    remembered = []
     for _ in range(3):
         block = ours.encode(200, response)
-    assert ours.encode(200, tuple(response)) is block
+        ours.remember("response", block)
+        remembered.append(ours.known.get("response"))
+    assert remembered == [None, None, block]
+    ours.encode(200, ((b"x-a", b"1"),))
+    assert ours.known
+    ours.encode(200, ((b"x-a", b"1"),))
+    assert not ours.known
 
 
 def test_a_known_block_is_forgotten_when_the_table_changes():

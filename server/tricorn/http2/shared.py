@@ -29,7 +29,7 @@ class Shared:
         self.head_size = config.h2_max_header_list_size
         self.vocabulary = Vocabulary(classify)
         self.literals: Memory[Field, Literal] = Memory()
-        self.endings = [b""] * (DATE | SERVER + 1)
+        self.endings = [b""] * ((DATE | SERVER) + 1)
         """The block of the fields that the server adds to a response: Date, Server and so on.
 
         By what the application has said itself, of DATE and SERVER.
@@ -49,7 +49,7 @@ class Shared:
 
     def refresh(self) -> None:
         """A new second has begun: makes `endings` anew."""
-        for said in range(DATE | SERVER + 1):
+        for said in range((DATE | SERVER) + 1):
             own = [(name, b"") for name, bit in SAID.items() if bit & said]
             self.endings[said] = literal_block(self.defaults.missing(own))
 
