@@ -285,10 +285,9 @@ class Receiving(Reading):
         if len(payload) != PRIORITY_SIZE:
             raise StreamFault(Code.FRAME_SIZE_ERROR, "PRIORITY of an odd length")
         self.budgets.priority.spend(self.context.now)
-        self._take_dependency(id, payload)
+        self._take_dependency(id, frames.read_dependency(payload))
 
-    def _take_dependency(self, id: int, payload: bytes) -> None:
-        dependency = frames.read_dependency(payload)
+    def _take_dependency(self, id: int, dependency: Dependency) -> None:
         if dependency.parent == id:
             raise StreamFault(Code.PROTOCOL_ERROR, "a stream that depends on itself")
         if dependency != Dependency() and (id in self.streams or id > self.last_id):
