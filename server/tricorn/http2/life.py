@@ -147,8 +147,10 @@ class Living(Sending):
             self._say_farewell()
 
     def _take_goaway(self, id: int, payload: bytes) -> None:
-        if id or len(payload) < 2 * frames.number.size:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "malformed GOAWAY")
+        if id:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "GOAWAY of a stream")
+        if len(payload) < 2 * frames.number.size:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "GOAWAY that is cut off")
         self.budgets.control.spend(self.context.now)
         self.leaving = True
         if not self.streams:
@@ -313,24 +315,21 @@ class Living(Sending):
             "client=%s stream=%d status=%d refused: %s",
             *(self.endpoints.client, id, refusal.status, refusal.reason),
         )
-        answered = False
+        flow = self.flows.get(id)
+        answered = flow is not None and flow.framed
+        if not answered:
+            # No content: it would need a window, and not even be allowed in answer to HEAD.
+            fields = ((b"content-length", b"0"),)
+            block = self.encoder.encode(refusal.status, fields) + self.shared.ending(0)
+            self.send_block(id, block, end=True)
+        if answered or not ended:
+            self.emit(frames.rst_stream(id, Code.CANCEL if answered else Code.NO_ERROR))
+            self.forget(id)
+        # The last stream of a connection may be its end, so the answer is sent before.
         if id in self.streams:
-            flow = self.flows.get(id)
-            answered = flow is not None and flow.framed
             self._orphan(id, 0 if answered else refusal.status)
         else:
             self.context.refused(self.endpoints, refusal.status)
-        if answered:
-            self.emit(frames.rst_stream(id, Code.CANCEL))
-            self.forget(id)
-            return
-        # No content: it would need a window, and not even be allowed in answer to HEAD.
-        fields = ((b"content-length", b"0"),)
-        block = self.encoder.encode(refusal.status, fields) + self.shared.ending(0)
-        self.send_block(id, block, end=True)
-        if not ended:
-            self.emit(frames.rst_stream(id, Code.NO_ERROR))
-            self.forget(id)
 
     def _fail(self, fault: ConnectionFault) -> None:
         log.debug("client=%s %s: %s", self.endpoints.client, fault.code.name, fault)
@@ -339,7 +338,8 @@ class Living(Sending):
     def _hang_up(self, code: Code, reason: str = "") -> None:
         """Ends the connection with what is open on it, and reads on so that the peer hears why."""
         if code or self.last_served == frames.LARGEST_ID:
-            self.emit(frames.goaway(self.last_id, code, reason))
+            # RFC9113§6.8: the last stream is never raised again.
+            self.emit(frames.goaway(min(self.last_id, self.last_served), code, reason))
         self.phase = Phase.CLOSED
         self._let_go()
         self.flush()

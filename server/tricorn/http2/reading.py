@@ -99,8 +99,8 @@ class Reading(Connection):
         self.total += len(data)
         if self.partial:
             self.partial += data
-            if len(self.partial) < self.wanted:
-                return
+            if len(self.partial) < self.wanted and self.phase:
+                return  # a preface is looked at whenever there is more of it
             data = bytes(self.partial)
             self.partial.clear()
         self.feeding = True

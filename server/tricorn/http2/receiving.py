@@ -152,7 +152,7 @@ class Receiving(Reading):
 
     def _take_late(self, id: int) -> None:
         """A frame of a stream that has been closed."""
-        if id not in self.reset:
+        if id not in self.reset and id <= self.last_served:
             # RFC9113§5.1: the peer has ended it, or reset it, and knows.
             raise ConnectionFault(Code.STREAM_CLOSED, "a frame of a stream that has ended")
         self.budgets.control.spend(self.context.now)
@@ -200,8 +200,7 @@ class Receiving(Reading):
         ended: bool,
     ) -> None:
         if id > self.last_served:
-            self.forget(id)  # the peer knows, or is about to hear, that it has to ask elsewhere
-            return
+            return  # the peer knows, or is about to hear, that it has to ask elsewhere
         if self._crowded():
             raise StreamFault(Code.REFUSED_STREAM, "too many requests at once")
         try:
@@ -294,8 +293,10 @@ class Receiving(Reading):
             self.turns.state(id, dependency)
 
     def _take_priority_update(self, id: int, payload: bytes) -> None:
-        if id or len(payload) < frames.number.size:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "malformed PRIORITY_UPDATE")
+        if id:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream")
+        if len(payload) < frames.number.size:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "PRIORITY_UPDATE that is cut off")
         self.budgets.priority.spend(self.context.now)
         about = int.from_bytes(payload[:4], "big") & LARGEST_ID
         if not about:
