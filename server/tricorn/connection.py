@@ -319,7 +319,10 @@ class Connection(ABC):
         """
 
     def adopt(self, request: Request, settings: bytes) -> None:
-        """Answers, as its first, a request that came in another version (RFC7540§3.2)."""
+        """Answers, as its first, a request that came in another version (RFC7540§3.2).
+
+        `settings` are those of the peer, as in a SETTINGS frame. Raises Broken if they are none.
+        """
         raise Broken("nothing upgrades to this version")
 
     def send_push(self, id: int, path: str, headers: Fields) -> None:  # noqa: B027

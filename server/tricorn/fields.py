@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from typing import Generic, TypeVar
 
@@ -100,6 +100,7 @@ class Defaults:
         "fields",
         "fixed",
         "server",
+        "watchers",
         "without_date",
         "without_server",
     )
@@ -112,6 +113,8 @@ class Defaults:
         """The same as fields, for versions that do not send lines."""
         self.server = b"server: tricorn\r\n" if server else b""
         self.fixed = b"".join(b"%b: %b\r\n" % field for field in fixed)
+        self.watchers: list[Callable[[], None]] = []
+        """Called after each `refresh`."""
         self.ending = self.without_date = self.without_server = b"\r\n"
         """All of the lines, and the empty line that ends a head."""
 
@@ -124,6 +127,8 @@ class Defaults:
         self.ending = date + self.server + self.fixed + b"\r\n"
         self.without_date = self.server + self.fixed
         self.without_server = date + self.fixed
+        for watcher in self.watchers:
+            watcher()
 
     def beside(self, *, date: bool, server: bool) -> bytes:
         """The lines for a response that brings its own Date or Server field."""

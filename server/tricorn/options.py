@@ -250,6 +250,9 @@ def _mistakes(config: Config) -> Iterator[str]:
 
     if not config.alpn:
         yield "alpn names no version of HTTP: leave it out, or name http/1.1"
+    for name in config.server_name:
+        if not _host(name):
+            yield f"server_name {name!r} is no host name: write it without scheme, port and path"
 
     if config.limit_request_line > config.limit_request_head:
         yield "limit_request_line is larger than limit_request_head: raise --limit-request-head"
@@ -258,6 +261,16 @@ def _mistakes(config: Config) -> Iterator[str]:
     if config.access_logformat not in LOG_PRESETS and "%(" not in config.access_logformat:
         presets = ", ".join(LOG_PRESETS)
         yield f"access_logformat has no atom such as %(s)s, and is none of {presets}"
+
+
+def _host(name: str) -> bool:
+    """Whether it can be what is before the port of an authority."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    address = name[:1] == "[" and name[-1:] == "]"
+    return name != "" and not set(name) & set(" /@" if address else " /@:[]")
 
 
 def _notes(given: Given) -> Iterator[str]:

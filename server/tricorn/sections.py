@@ -8,7 +8,7 @@ of known fields is validated by looking at integers. What is malformed costs its
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tricorn.connection import ApplicationError, Broken, Field, Fields, Refused, Request
@@ -86,7 +86,7 @@ def classify(name: bytes, value: bytes) -> int:
 
 
 def request_of(
-    entries: Iterable[Entry],
+    entries: Sequence[Entry],
     version: str,
     limits: Limits,
     upgrades: Collection[str | None],
@@ -114,6 +114,10 @@ def request_of(
         else:
             pseudo[kind] = entry[1]
 
+    if len(entries) > limits.fields:
+        regular = sum(kind > PROTOCOL or kind == ORDINARY for _, kind, _ in entries)
+        if regular > limits.fields:
+            raise Refused(431, f"more than {limits.fields} header fields")
     said = Said()
     if special:
         _listen(special, said, headers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import struct
 from functools import partial
 
@@ -173,7 +172,9 @@ def test_what_http_can_say_is_said(connect, fields, status):
     head += b"".join(frames.continuation(1, each, whole=each is parts[-1]) for each in parts[1:])
     peer.send(head)
     answer = peer.answer(1)
-    assert answer.status == status and answer.body.startswith(b"%d " % status) and answer.complete
+    assert answer.status == status and answer.complete
+    # Our engine does not know the method of a head that it has not kept: HEAD may have no content.
+    assert answer.body.startswith(b"%d " % status) or (status == 431 and not answer.body)
     assert sum(peer.context.stats.responses) == 1 and peer.goaway is None
 
 
@@ -530,7 +531,7 @@ def upgraded(connect, settings):
     request = Request("1.1", "GET", b"/up", b"x", *path, ((b"host", b"x"),))
     peer.methods[1] = "GET"
     connection = peer.wire.switch("h2")
-    connection.adopt(request, base64.urlsafe_b64encode(settings).rstrip(b"="))
+    connection.adopt(request, settings)
     peer.settle()
     return peer
 

@@ -111,9 +111,15 @@ def _agreeing(made: Config) -> Config:
     )
 
 
+def _values(name, option):
+    values = WORD if name == "server_name" else STRATEGIES[option.form.kind](option.form)
+    if option.form.kind in (Kind.CHOICE, Kind.TEXT) and isinstance(getattr(DEFAULTS, name), tuple):
+        return st.lists(values, min_size=1, max_size=3, unique=True).map(tuple)
+    return values
+
+
 CONFIGS = st.builds(
-    Config,
-    **{name: STRATEGIES[option.form.kind](option.form) for name, option in OPTIONS.items()},
+    Config, **{name: _values(name, option) for name, option in OPTIONS.items()}
 ).map(_agreeing)
 
 

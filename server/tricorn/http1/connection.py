@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from tricorn.connection import (
     ApplicationError,
+    Broken,
     Context,
     Endpoints,
     Fields,
@@ -165,7 +166,12 @@ class Http1Connection(Receiving):
         self.wire.write(self.responses.switching(H2C, ()))
         self.phase = CLOSED
         connection = self.wire.switch("h2")
-        connection.adopt(request, urlsafe_b64decode(settings + b"=="))
+        try:
+            connection.adopt(request, urlsafe_b64decode(settings + b"=="))
+        except Broken as error:
+            log.debug("client=%s %s", self.endpoints.client, error)
+            self.wire.abort()
+            return
         if data:
             connection.feed(data)
 

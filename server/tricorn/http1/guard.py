@@ -19,7 +19,8 @@ from tricorn.target import Limits, split_target, valid_target
 request_line = re.compile(rb"(%b++) ([!-~]++) HTTP/([0-9])\.([0-9])" % TOKEN).fullmatch
 absolute_form = re.compile(rb"(?i:https?)://([^/?#]*+)([!\"$-~]*+)").fullmatch
 token = re.compile(TOKEN).match
-base64url = re.compile(rb"[A-Za-z0-9_\-]*+").fullmatch
+# RFC7540§3.2.1: six octets a setting, so four characters for three of them.
+base64url = re.compile(rb"(?:[A-Za-z0-9_\-]{8})*+").fullmatch
 coding_list = re.compile(rb"[\t ]*+%b++(?:[\t ]*+,[\t ]*+%b++)*+[\t ]*+" % (TOKEN, TOKEN)).fullmatch
 
 

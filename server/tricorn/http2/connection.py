@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 from tricorn.connection import (
     FOREVER,
     ApplicationError,
+    Field,
     Fields,
     Gone,
     Refused,
     Request,
+    Waiters,
 )
 from tricorn.fields import BODILESS, within_length
 from tricorn.http2 import frames
 from tricorn.http2.flow import HIGH_WATER
-from tricorn.http2.frames import DATA, END_STREAM, Code, ConnectionFault
+from tricorn.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, SMALLEST_FRAME_SIZE, Code
+from tricorn.http2.header_blocks import MOST_BLOCK
 from tricorn.http2.life import DRAIN_PING, FAREWELL, Living
-from tricorn.http2.reading import Phase
+from tricorn.http2.reading import OPEN
 from tricorn.http2.representations import literal_block
-from tricorn.sections import CONNECTION_SPECIFIC, Malformed, classify, request_of
+from tricorn.http2.shared import Head
+from tricorn.sections import CONNECTION_SPECIFIC, Malformed, classify, request_of, response_section
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +51,13 @@ class Http2Connection(Living):
         if status == 100:
             flow.invited = True
             flow.beginning = flow.heard = self.context.now
-        fields = self.shared.section(headers).fields
+        fields = response_section(headers).fields
         self.send_block(id, self.encoder.encode(status, fields), end=False)
 
     def send_headers(self, id: int, status: int, headers: Fields, *, end: bool = False) -> None:
         if (stream := self.streams.get(id)) is None:
             return
-        section = self.shared.section(headers)
+        section = response_section(headers)
         flow = self.flow(id, stream)
         fields = section.fields
         flow.silent = stream.request.method == "HEAD" or status in BODILESS
@@ -63,7 +68,7 @@ class Http2Connection(Living):
             flow.remaining = section.length
         flow.framed = True
         flow.preference = section.priority
-        block = self.encoder.encode(status, fields) + self.shared.ending(section.said)
+        block = self.encoder.encode(status, fields) + self.shared.endings[section.said]
         self.send_block(id, block, end=end)
         if end:
             flow.ending = True
@@ -83,23 +88,29 @@ class Http2Connection(Living):
     def respond(self, id: int, status: int, headers: Fields, data: bytes) -> None:
         if (stream := self.streams.get(id)) is None:
             return
-        section = self.shared.section(headers)
+        key: tuple[int, tuple[Any, ...]] = (status, tuple(headers))
+        try:
+            known = self.encoder.known.get(key)
+        except TypeError:  # lists instead of tuples
+            key = (status, tuple((name, value) for name, value in headers))
+            known = self.encoder.known.get(key)
         size = len(data)
         flow = self.flows.get(id)
         window = self.initial_window_out if flow is None else flow.window_out
         if (
-            (size > window or size > self.window_out or size > self.frame_size_out)
+            (size > window or size > self.window_out or size > SMALLEST_FRAME_SIZE or not size)
             or (self.turns.waiting or self.wire.full)
             or (status in BODILESS or stream.request.method == "HEAD")
-            or (section.length is not None and section.length != size)
-            or not size
         ):
-            self._respond_in_parts(id, status, headers, section.length, data)
+            self._respond_in_parts(id, status, key[1], data)
             return
-        block = self.encoder.encode(status, section.fields)
-        if section.length is None:
+        block, length, said = known or self._head(key)
+        if length is None:
             block += literal_block(((b"content-length", b"%d" % size),))
-        block += self.shared.ending(section.said)
+        elif length != size:
+            self._respond_in_parts(id, status, key[1], data)
+            return
+        block += self.shared.endings[said]
         self.window_out -= size
         self.carried += size
         if len(block) > self.frame_size_out:
@@ -107,34 +118,36 @@ class Http2Connection(Living):
             self.emit(frames.frame(DATA, END_STREAM, id, data))
         else:
             pack = frames.head.pack
-            self.emit(
-                b"%b%b%b%b"
-                % (
-                    pack(len(block) << 8 | frames.HEADERS, frames.END_HEADERS, id),
-                    block,
-                    pack(size << 8, END_STREAM, id),
-                    data,
-                )
-            )
+            head = pack(len(block) << 8 | HEADERS, END_HEADERS, id)
+            self.emit(b"".join((head, block, pack(size << 8 | DATA, END_STREAM, id), data)))
         self.finish(id)
 
+    def _head(self, key: tuple[int, tuple[Field, ...]]) -> Head:
+        """The block of a response's head, which is remembered if it can be sent again."""
+        status, headers = key
+        section = response_section(headers)
+        head = self.encoder.encode(status, section.fields), section.length, section.said
+        if len(head[0]) <= MOST_BLOCK:
+            self.encoder.remember(key, head)
+        return head
+
     def _respond_in_parts(
-        self, id: int, status: int, headers: Fields, length: int | None, data: bytes
+        self, id: int, status: int, headers: tuple[Field, ...], data: bytes
     ) -> None:
+        length = response_section(headers).length
         silent = status in BODILESS or self.streams[id].request.method == "HEAD"
         if length is None and status not in BODILESS:
-            headers = [*headers, (b"content-length", b"%d" % len(data))]  # RFC9110§8.6
+            headers = (*headers, (b"content-length", b"%d" % len(data)))  # RFC9110§8.6
         elif length is not None and length > len(data) and not silent:
             raise ApplicationError(f"Content-Length is {length}, the content has {len(data)}")
-        empty = silent or not data or length == 0
-        self.send_headers(id, status, headers, end=empty)
+        self.send_headers(id, status, headers, end=silent or not data or length == 0)
         self.send_data(id, data, end=True)
 
     def send_trailers(self, id: int, headers: Fields) -> None:
         flow = self.flows.get(id)
         if flow is None or flow.ending:
             return
-        trailers = self.shared.section(headers).fields
+        trailers = response_section(headers).fields
         flow.trailers = None if flow.silent else trailers
         flow.ending = True
         self.send_content(id, flow, b"")
@@ -155,7 +168,7 @@ class Http2Connection(Living):
             (b":scheme", self.endpoints.scheme.encode()),
             (b":authority", asked.authority),
             (b":path", path.encode("latin-1")),
-            *self.shared.section(headers).fields,
+            *response_section(headers).fields,
         )
         try:
             entries = [(field, classify(*field), 0) for field in fields]
@@ -187,12 +200,13 @@ class Http2Connection(Living):
 
     async def writable(self, id: int) -> None:
         while (flow := self.flows.get(id)) is not None and not self.room(id):
+            if flow.waiters is None:
+                flow.waiters = Waiters()
             await flow.waiters.wait(self.context.loop)
         if id not in self.streams:
             raise Gone("the client has gone")
 
     def relieve(self) -> None:
-        self.pump()
         self.flush()
 
     def adopt(self, request: Request, settings: bytes) -> None:
@@ -201,16 +215,13 @@ class Http2Connection(Living):
         headers = tuple(each for each in request.headers if each[0] not in dropped)
         request = replace(request, version="2", headers=headers, protocol=None, remembered=False)
         self.last_id = 1
-        try:
-            self._apply(settings)
-        except ConnectionFault as fault:
-            self._fail(fault)
-        else:
-            self.start(self.open(1, request))
+        self._apply(settings)
+        self.start(self.open(1, request))
+        self._watch()
 
     def drain(self) -> None:
-        if self.phase is not Phase.OPEN:
-            if self.phase < Phase.OPEN and not self.streams:
+        if self.phase != OPEN:
+            if self.phase < OPEN and not self.streams:
                 self._hang_up(Code.NO_ERROR)
         elif self.farewell == FOREVER and self.last_served == frames.LARGEST_ID:
             # RFC9113§6.8: requests may be on their way; they are still served.

@@ -69,7 +69,7 @@ class Flow:
 
         # To the peer
         self.window_out = window_out
-        self.queue: deque[memoryview] = deque()
+        self.queue: deque[memoryview] | None = None
         self.queued = 0
         """Octets that wait."""
         self.framed = False
@@ -86,7 +86,7 @@ class Flow:
         """The Priority field of the response (RFC9218§8)."""
         self.stalled = now
         """When it last could send something."""
-        self.waiters = Waiters()
+        self.waiters: Waiters | None = None
 
     def expect(self, declared: int | None) -> None:
         """Content follows, `declared` octets if that is known."""

@@ -9,7 +9,7 @@ What does not depend on the table of a connection is remembered for all connecti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 from tricorn.connection import Field, Refused
@@ -137,9 +137,9 @@ class Decoder(Generic[T]):
         position, end = 0, len(block)
         self.stable = True
         self.fresh = not self.octets
-        if self.lowered is not None:
-            position = self._resize(block)
         try:
+            if self.lowered is not None:
+                position = self._resize(block)
             while position < end:
                 octet = block[position]
                 position += 1
@@ -281,10 +281,11 @@ class Decoder(Generic[T]):
         )
 
 
-class Encoder:
+class Encoder(Generic[T]):
     """The header blocks of one connection, which must be sent in their order.
 
     Fields arrive valid and in lower case. `literals` is shared by all connections of a worker.
+    `known` is the caller's own memory of blocks; it is emptied when they would mean something else.
     """
 
     __slots__ = (
@@ -305,9 +306,9 @@ class Encoder:
         self.table_size = TABLE_SIZE
         self.smallest: int | None = None
         """The smallest size since the last block; None where nothing has changed."""
-        self.known: dict[object, bytes] = {}
-        """Blocks that add nothing to the table, by their fields; until it changes."""
+        self.known: dict[Hashable, T] = {}
         self.lasting = True
+        """Whether the last block leaves the table alone, so that it can be sent again."""
         self.added = 0
         """Entries that the dynamic table has ever had: the number of the newest one."""
         self.indices: dict[Field, int] = {}
@@ -320,12 +321,14 @@ class Encoder:
 
     def encode(self, status: int, fields: tuple[Field, ...]) -> bytes:
         """The block of a response, informational ones included."""
-        key = (status, fields)
-        return self.known.get(key) or self._block(key, ((b":status", b"%d" % status), *fields))
+        return self.encode_fields(((b":status", b"%d" % status), *fields))
 
-    def encode_fields(self, fields: tuple[Field, ...]) -> bytes:
-        """The block of trailers or of a promised request."""
-        return self.known.get(fields) or self._block(fields, fields)
+    def remember(self, key: Hashable, value: T) -> None:
+        """Keeps what was made of the block that was encoded last, if it can be sent again."""
+        if self.lasting:
+            if len(self.known) >= MOST_BLOCKS:
+                self.known.clear()
+            self.known[key] = value
 
     def set_table_size(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE; we use 4096 of it at most."""
@@ -336,7 +339,8 @@ class Encoder:
         self.table_size = size
         self._evict()
 
-    def _block(self, key: object, fields: Iterable[Field]) -> bytes:
+    def encode_fields(self, fields: Iterable[Field]) -> bytes:
+        """The block of trailers or of a promised request."""
         block = bytearray()
         self.lasting = True
         if self.smallest is not None:
@@ -350,12 +354,7 @@ class Encoder:
                 block.append(INDEXED + index)
             else:
                 block += encoded_integer(index, 0x7F, INDEXED)
-        encoded = bytes(block)
-        if self.lasting and len(encoded) <= MOST_BLOCK:
-            if len(self.known) >= MOST_BLOCKS:
-                self.known.clear()
-            self.known[key] = encoded
-        return encoded
+        return bytes(block)
 
     def _announce(self, block: bytearray, smallest: int) -> None:
         """RFC7541§4.2: the smallest size that there was, and the one that there is."""

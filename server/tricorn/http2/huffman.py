@@ -21,7 +21,7 @@ CODES = [
     for code, length in zip(REQUEST_CODES, REQUEST_CODES_LENGTH, strict=True)
 ]
 """Of every octet, and of the end of a string, the bits as text."""
-LENGTHS = bytes(REQUEST_CODES_LENGTH[:256])
+code_of = CODES.__getitem__
 END_OF_STRING = 256
 OCTETS = {code: octet for octet, code in enumerate(CODES)}
 PADDING = frozenset("1" * length for length in range(8))
@@ -47,7 +47,7 @@ def decode(data: bytes) -> bytes:
     """The text of an encoded string. Raises CompressionError."""
     # With all ones in the last octet there may be more padding than the seven bits allowed.
     if len(data) >= FAST and data[-1] != 0xFF:
-        stream = _block.copy()
+        stream = empty_block.copy()
         text = stream.decompress(data.translate(MIRRORED) + ENDING, 2 * len(data))
         if stream.eof and len(stream.unused_data) < 2:
             return text
@@ -70,19 +70,14 @@ def decode_by_table(data: bytes) -> bytes:
 
 def encode(text: bytes) -> bytes:
     """The encoded string of a text that is not empty."""
-    bits = "".join([CODES[octet] for octet in text])
-    bits += "1" * (-len(bits) % 8)
-    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+    bits = "".join(map(code_of, text))
+    length = (len(bits) + 7) // 8
+    return int(bits.ljust(8 * length, "1"), 2).to_bytes(length, "big")
 
 
-def encoded_length(text: bytes) -> int:
-    """Octets of the encoded string."""
-    return (sum(text.translate(LENGTHS)) + 7) // 8
-
-
-_nodes: dict[str, Node] = {"": []}
+nodes: dict[str, Node] = {"": []}
 """One for what may be pending; filled when it is first needed, for all connections."""
-START: Step = (_nodes[""], b"", "")
+START: Step = (nodes[""], b"", "")
 
 
 def _steps(pending: str, depth: int = 8, text: bytes = b"") -> Iterator[Step]:
@@ -90,7 +85,7 @@ def _steps(pending: str, depth: int = 8, text: bytes = b"") -> Iterator[Step]:
     octet = OCTETS.get(pending)
     if octet == END_OF_STRING or pending == REJECTED:
         # RFC7541§5.2: it must not be in a string. From here every octet leads back to here.
-        step = (_nodes.setdefault(REJECTED, []), b"", REJECTED)
+        step = (nodes.setdefault(REJECTED, []), b"", REJECTED)
         yield from (step for _ in range(2**depth))
         return
     if octet is not None:
@@ -99,7 +94,7 @@ def _steps(pending: str, depth: int = 8, text: bytes = b"") -> Iterator[Step]:
         yield from _steps(pending + "0", depth - 1, text)
         yield from _steps(pending + "1", depth - 1, text)
     else:
-        yield _nodes.setdefault(pending, []), text, pending
+        yield nodes.setdefault(pending, []), text, pending
 
 
 def _preamble() -> bytes:
@@ -119,5 +114,5 @@ def _preamble() -> bytes:
     return int(bits[::-1], 2).to_bytes(len(bits) // 8, "little")
 
 
-_block = zlib.decompressobj(-9)
-_block.decompress(_preamble())
+empty_block = zlib.decompressobj(-9)
+empty_block.decompress(_preamble())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 from tricorn.connection import BODY_GRACE, FOREVER, Context, Endpoints, Refused, Wire
 from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
-from tricorn.http2.frames import ACK, Code, ConnectionFault, StreamFault
+from tricorn.http2.frames import ACK, DATA, END_STREAM, Code, ConnectionFault, StreamFault
 from tricorn.http2.header_blocks import TABLE_SIZE
-from tricorn.http2.reading import Phase
+from tricorn.http2.reading import CLOSED, OPEN
 from tricorn.http2.sending import Sending
 from tricorn.http2.shared import Shared
 
@@ -19,9 +20,8 @@ TICK = 1.0
 """Seconds between two looks at a connection with something to look after."""
 ACKNOWLEDGE_TIMEOUT = 30.0
 """Seconds in which the peer has to acknowledge our settings (RFC9113§6.5.3)."""
-STALL_TIMEOUT = 30.0
-"""Seconds without a window after which a response is given up (CVE-2026-49975)."""
 MOST_STALLS = 3
+"""Responses that a peer may leave without a window until they are given up (CVE-2026-49975)."""
 FAREWELL = 1.0
 """Seconds that a drain waits for requests sent before the peer has heard of it (RFC9113§6.8)."""
 LINGER = 256 * 1024
@@ -38,7 +38,6 @@ class Living(Sending):
     __slots__ = (
         "budget",
         "farewell",
-        "final_id",
         "heard",
         "leaving",
         "most_pushes",
@@ -63,9 +62,6 @@ class Living(Sending):
         """When the last stream that is served is named."""
         self.leaving = False
         """The peer has sent GOAWAY."""
-        most = config.keep_alive_max_requests
-        self.final_id = 2 * most - 1 if most else frames.LARGEST_ID
-        """The stream with which the connection has served enough."""
         self.pushes = config.server_push
         """The peer takes responses that it has not asked for."""
         self.most_pushes = DEFAULT_PUSHES
@@ -96,7 +92,9 @@ class Living(Sending):
             if payload:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and say")
             self.budgets.control.spend(self.context.now)
-            self.acknowledged = True
+            if not self.acknowledged:
+                self.acknowledged = True
+                self._narrow_windows()
             return
         self.budgets.settings.spend(self.context.now)
         self._apply(payload)
@@ -125,7 +123,13 @@ class Living(Sending):
             self.endpoints.extensions["http.response.push"] = {}
         else:
             self.endpoints.extensions.pop("http.response.push", None)
-        self.pump()
+
+    def _narrow_windows(self) -> None:
+        """The peer knows how much it may send on a stream, where that is less than the default."""
+        octets = self.shared.stream_window - self.initial_window_in
+        self.initial_window_in += octets
+        for flow in self.flows.values():
+            flow.window_in += octets
 
     def _move_windows(self, octets: int) -> None:
         """RFC9113§6.9.2: a new initial size moves the window of every open stream."""
@@ -159,9 +163,9 @@ class Living(Sending):
     # Deadlines
 
     def late(self, now: float) -> None:
-        if self.phase is Phase.CLOSED:
+        if self.phase == CLOSED:
             self._see_off(now)
-        elif self.phase < Phase.OPEN or (not self.streams and now < self.deadline):
+        elif self.phase < OPEN or (not self.streams and now < self.deadline):
             self._hang_up(Code.NO_ERROR)  # it says nothing; or others need its place
         else:
             self._look_after(now)
@@ -193,7 +197,7 @@ class Living(Sending):
             self._say_farewell()
         elif not self.streams and now >= self.resting:
             self._hang_up(Code.NO_ERROR)
-        if self.phase is Phase.OPEN:
+        if self.phase == OPEN:
             self._watch()
 
     def _look_after_stream(self, id: int, flow: Flow, now: float) -> None:
@@ -210,13 +214,12 @@ class Living(Sending):
                 if flow.received < spent * config.read_rate_min:
                     self._refuse(id, Refused(408, "the body came too slowly"))
                     return
-        if flow.queued and (flow.window_out <= 0 or self.window_out <= 0):
-            timeout = min(STALL_TIMEOUT, config.write_timeout or FOREVER)
-            if config.write_timeout and now - flow.stalled >= timeout:
-                self.stalls += 1
-                if self.stalls >= MOST_STALLS:
-                    raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "responses that nobody reads")
-                self._give_up(id, Code.CANCEL)
+        stalled = flow.queued and (flow.window_out <= 0 or self.window_out <= 0)
+        if stalled and config.write_timeout and now - flow.stalled >= config.write_timeout:
+            self.stalls += 1
+            if self.stalls >= MOST_STALLS:
+                raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "responses that nobody reads")
+            self._give_up(id, Code.CANCEL)
 
     def _stuck(self, now: float) -> bool:
         """Whether the peer has read nothing of what waits for it, for write_timeout seconds."""
@@ -266,7 +269,8 @@ class Living(Sending):
 
     @property
     def idle(self) -> bool:
-        return self.phase is Phase.OPEN and not self.streams and not self.wire.buffered()
+        waits = self.phase == OPEN and not self.streams and self.last_id > 0
+        return waits and not self.wire.buffered()
 
     # The end
 
@@ -310,26 +314,39 @@ class Living(Sending):
         self.forget(id)
         self.remove(id).feed_reset()
 
-    def _refuse(self, id: int, refusal: Refused, *, ended: bool = False) -> None:
+    def _refuse(
+        self, id: int, refusal: Refused, *, ended: bool = False, content: bool = True
+    ) -> None:
         log.debug(
             "client=%s stream=%d status=%d refused: %s",
             *(self.endpoints.client, id, refusal.status, refusal.reason),
         )
-        flow = self.flows.get(id)
+        stream, flow = self.streams.get(id), self.flows.get(id)
         answered = flow is not None and flow.framed
         if not answered:
-            # No content: it would need a window, and not even be allowed in answer to HEAD.
-            fields = ((b"content-length", b"0"),)
-            block = self.encoder.encode(refusal.status, fields) + self.shared.ending(0)
-            self.send_block(id, block, end=True)
+            wanted = content if stream is None else stream.request.method != "HEAD"
+            self._answer(id, refusal.status, content=wanted)
         if answered or not ended:
             self.emit(frames.rst_stream(id, Code.CANCEL if answered else Code.NO_ERROR))
             self.forget(id)
-        # The last stream of a connection may be its end, so the answer is sent before.
-        if id in self.streams:
-            self._orphan(id, 0 if answered else refusal.status)
-        else:
+        # The end of the last stream may be that of the connection, so this comes after the answer.
+        if stream is None:
             self.context.refused(self.endpoints, refusal.status)
+        else:
+            self._orphan(id, 0 if answered else refusal.status)
+
+    def _answer(self, id: int, code: int, *, content: bool) -> None:
+        """An error's whole response."""
+        status = HTTPStatus(code)
+        text = f"{status.value} {status.phrase}\n".encode() if content else b""
+        if len(text) > min(self.window_out, self.initial_window_out):
+            text = b""
+        fields = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text)))
+        block = self.encoder.encode(code, fields) + self.shared.endings[0]
+        self.send_block(id, block, end=not text)
+        if text:
+            self.window_out -= len(text)
+            self.emit(frames.frame(DATA, END_STREAM, id, text))
 
     def _fail(self, fault: ConnectionFault) -> None:
         log.debug("client=%s %s: %s", self.endpoints.client, fault.code.name, fault)
@@ -340,14 +357,14 @@ class Living(Sending):
         if code or self.last_served == frames.LARGEST_ID:
             # RFC9113§6.8: the last stream is never raised again.
             self.emit(frames.goaway(min(self.last_id, self.last_served), code, reason))
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         self._let_go()
         self.flush()
         self.wire.shutdown()
         self.deadline = self.context.now + LINGER_TIMEOUT
 
     def _abort(self) -> None:
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         self.wire.abort()
         self._let_go()
 
@@ -357,7 +374,8 @@ class Living(Sending):
         super().eof()
         self.starting.clear()
         for flow in flows.values():
-            flow.waiters.wake()
+            if flow.waiters is not None:
+                flow.waiters.wake()
 
     def _waste(self, data: bytes) -> None:
         self.budget -= len(data)
@@ -366,9 +384,9 @@ class Living(Sending):
 
     def eof(self, *, listening: bool = False) -> None:
         if not listening:
-            self.phase = Phase.CLOSED
+            self.phase = CLOSED
             self._let_go()
-        elif self.phase is Phase.CLOSED:
+        elif self.phase == CLOSED:
             self.wire.close()
         else:
             # What was asked for is still owed, and then there is nothing more to wait for.

@@ -49,6 +49,10 @@ class Phase(IntEnum):
     CLOSED = 3  # of no interest
 
 
+# Compared for every frame: plain names and plain integers.
+AWAITED, GREETING, OPEN, CLOSED = (int(phase) for phase in Phase)
+
+
 class Block:
     """A header block that comes in several frames (RFC9113§6.10)."""
 
@@ -81,7 +85,7 @@ class Reading(Connection):
     def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, shared: Shared) -> None:
         super().__init__(context, wire, endpoints)
         self.shared = shared
-        self.phase = Phase.PREFACE
+        self.phase = AWAITED
         self.feeding = False
         self.partial = bytearray()
         """The beginning of a frame, or of the preface."""
@@ -93,7 +97,7 @@ class Reading(Connection):
         """Octets that have arrived; those that were content or heads, in either direction."""
 
     def feed(self, data: bytes) -> None:
-        if self.phase is Phase.CLOSED:
+        if self.phase == CLOSED:
             self._waste(data)
             return
         self.total += len(data)
@@ -108,16 +112,17 @@ class Reading(Connection):
             self._read(data)
             if self.total > 8 * (self.carried + FREE):
                 raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "frames that carry nothing")
+            self._start_streams()
+            self.flush()
         except ConnectionFault as fault:
             self._fail(fault)
-        self._start_streams()
-        self.feeding = False
-        self.flush()
+        finally:
+            self.feeding = False
 
     def _read(self, data: bytes) -> None:
         """Every whole frame in `data`; keeps what is left."""
         at, end = 0, len(data)
-        if self.phase is Phase.PREFACE:
+        if self.phase == AWAITED:
             at = self._read_preface(data)
         unpack = frames.head.unpack_from
         limit = self.shared.frame_size
@@ -137,7 +142,7 @@ class Reading(Connection):
             id &= LARGEST_ID  # RFC9113§4.1: the highest bit means nothing
             kind = word & 0xFF
             try:
-                if self.phase is not Phase.OPEN or self.block is not None:
+                if self.phase != OPEN or self.block is not None:
                     self._take_expected(kind, flags, id, payload)
                 elif kind == HEADERS and flags in ORDINARY:
                     self._take_block(id, payload, ended=flags == REPEATED)
@@ -147,7 +152,7 @@ class Reading(Connection):
                     self._take(kind, flags, id, payload)
             except StreamFault as fault:
                 self._break(id, fault)
-            if self.phase is Phase.CLOSED:
+            if self.phase == CLOSED:
                 return
         if at < end:
             self.partial += data[at:]
@@ -159,16 +164,16 @@ class Reading(Connection):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "not the preface of HTTP/2")
         if len(data) < len(PREFACE):
             return 0
-        self.phase = Phase.GREETING
+        self.phase = GREETING
         return len(PREFACE)
 
     def _take_expected(self, kind: int, flags: int, id: int, payload: bytes) -> None:
         """A frame where only one kind of frame may be."""
         block = self.block
-        if self.phase is Phase.GREETING:
+        if self.phase == GREETING:
             if kind != SETTINGS or flags & frames.ACK:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "no SETTINGS behind the preface")
-            self.phase = Phase.OPEN
+            self.phase = OPEN
             self._take_settings(flags, id, payload)
         elif block is None or kind != CONTINUATION or id != block.id:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block is interrupted")

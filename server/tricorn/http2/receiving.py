@@ -44,8 +44,10 @@ class Receiving(Reading):
     __slots__ = (
         "acknowledged",
         "decoder",
+        "final_id",
         "flows",
         "heads",
+        "initial_window_in",
         "initial_window_out",
         "known",
         "last_id",
@@ -70,10 +72,14 @@ class Receiving(Reading):
         self.known = self.decoder.known
         """Requests without content by their header blocks, as long as those mean the same."""
         self.seen_blocks: set[bytes] = set()
+        """Header blocks that have come once."""
         self.last_id = 0
         """The newest stream that the peer has opened."""
         self.last_promised = 0
         """The newest stream that we have opened."""
+        most = context.config.keep_alive_max_requests
+        self.final_id = 2 * most - 1 if most else LARGEST_ID
+        """The stream with which the connection has served enough."""
         self.last_served = LARGEST_ID
         """Requests on later streams are not served any more (RFC9113§6.8)."""
         self.starting: list[Stream] = []
@@ -88,6 +94,8 @@ class Receiving(Reading):
         self.turns = Turns(context.config.priority)
         self.resets = shared.most_resets
         """How many streams may still be reset in excess of those that are answered."""
+        self.initial_window_in = max(shared.stream_window, frames.DEFAULT_WINDOW)
+        """Until the peer has acknowledged our settings it may go by the default."""
         self.window_in = shared.connection_window
         self.owed = 0
         """Octets of the connection's window that the peer has no credit for yet."""
@@ -167,7 +175,8 @@ class Receiving(Reading):
             and (request.length == 0) is ended
             and id & 1
             and self.last_id < id <= self.last_served
-            and not self._crowded()
+            and (len(self.streams) < self.shared.most_streams or not self._crowded())
+            and not self.orphans
         ):
             self.last_id = id
             self._begin(id, request, ended=ended)
@@ -212,7 +221,9 @@ class Receiving(Reading):
         except Malformed as error:
             raise StreamFault(Code.PROTOCOL_ERROR, str(error)) from None
         except Refused as error:
-            self._refuse(id, error, ended=ended)
+            head = (b":method", b"HEAD")
+            content = refusal is None and all(field != head for field, _, _ in entries)
+            self._refuse(id, error, ended=ended, content=content)
             return
         decoder = self.decoder
         if len(entries) * decoder.largest > LARGE_HEAD:
@@ -233,12 +244,14 @@ class Receiving(Reading):
         self._begin(id, request, ended=ended)
 
     def _begin(self, id: int, request: Request, *, ended: bool) -> None:
-        if not self.streams:
-            self._watch()
         stream = self.open(id, request)
         if not ended:
             self.flow(id, stream).expect(request.length)
         self.starting.append(stream)
+        if len(self.streams) == 1:
+            self._watch()
+        if id >= self.final_id:
+            self.drain()
 
     def _take_trailers(
         self, id: int, entries: Sequence[Entry], refusal: Refused | None, *, ended: bool
@@ -328,7 +341,6 @@ class Receiving(Reading):
             self.window_out += octets
             if self.window_out > LARGEST_WINDOW:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window of over 2^31")
-            self.pump()
         elif (stream := self.streams.get(id)) is not None:
             if not octets:
                 raise StreamFault(Code.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
@@ -336,7 +348,6 @@ class Receiving(Reading):
             self.widen(id, flow, octets)
             if flow.window_out > LARGEST_WINDOW:
                 raise StreamFault(Code.FLOW_CONTROL_ERROR, "a window of over 2^31")
-            self.pump()
         elif self._idle(id):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "WINDOW_UPDATE of an idle stream")
         else:
@@ -345,8 +356,8 @@ class Receiving(Reading):
     def flow(self, id: int, stream: Stream) -> Flow:
         """What is kept of a stream, from when it is first needed."""
         if (flow := self.flows.get(id)) is None:
-            window_in = self.shared.stream_window
-            flow = Flow(stream, window_in, self.initial_window_out, self.context.now)
+            window_in, window_out = self.initial_window_in, self.initial_window_out
+            flow = Flow(stream, window_in, window_out, self.context.now)
             self.flows[id] = flow
         return flow
 
@@ -361,10 +372,6 @@ class Receiving(Reading):
         """The peer may send so many octets more on the connection."""
 
     @abstractmethod
-    def pump(self) -> None:
-        """Sends what waits, as far as there is room."""
-
-    @abstractmethod
     def rest(self) -> None:
         """No stream is open any more."""
 
@@ -377,5 +384,7 @@ class Receiving(Reading):
         """The peer has reset a stream."""
 
     @abstractmethod
-    def _refuse(self, id: int, refusal: Refused, *, ended: bool = False) -> None:
-        """Answers in the place of an application."""
+    def _refuse(
+        self, id: int, refusal: Refused, *, ended: bool = False, content: bool = True
+    ) -> None:
+        """Answers in the place of an application; without content to who wants none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from hpack.table import HeaderTable
 
@@ -20,7 +21,7 @@ NEWEST = 1 + len(STATIC_TABLE)
 """The index of the newest entry of the dynamic table (RFC7541§2.3.3)."""
 OVERHEAD = 32
 
-MOST_INTEGER = 2**31 - 1
+GREATEST = 2**31 - 1
 MOST_SHIFT = 28
 """The shift of the fifth octet behind a prefix. RFC7541§5.1 wants a bound."""
 
@@ -43,6 +44,7 @@ VOLATILE = frozenset(
 """Fields that would push out of the table what repeats."""
 MOST_ADDED = 1024
 """Octets up to which an entry is worth its room in the table."""
+MOST_NAMES = 256
 SHORT = 8
 """Octets below which Huffman's code saves two at most, and costs more than they do."""
 
@@ -59,7 +61,7 @@ def spelled(field: Field) -> Literal:
     if index := STATIC_FIELDS.get(field):
         return bytes((INDEXED + index,)), None, size
     index = STATIC_NAMES.get(name, 0)
-    rest = (b"" if index else string(name)) + string(value)
+    rest = (b"" if index else known_string(name)) + string(value)
     if name in SECRET:
         return encoded_integer(index, PLAIN_BITS, NEVER_INDEXED) + rest, None, size
     plain = encoded_integer(index, PLAIN_BITS, 0) + rest
@@ -70,10 +72,13 @@ def spelled(field: Field) -> Literal:
 
 def string(text: bytes) -> bytes:
     """A string literal (RFC7541§5.2), by Huffman's code where that is shorter."""
-    if len(text) >= SHORT and huffman.encoded_length(text) < len(text):
-        coded = huffman.encode(text)
+    if len(text) >= SHORT and len(coded := huffman.encode(text)) < len(text):
         return encoded_integer(len(coded), LENGTH_BITS, CODED) + coded
     return encoded_integer(len(text), LENGTH_BITS, 0) + text
+
+
+known_string = lru_cache(MOST_NAMES)(string)
+"""For names: there are few, whatever the values are."""
 
 
 def encoded_integer(value: int, prefix: int, flags: int) -> bytes:
@@ -113,6 +118,6 @@ def integer(block: bytes, position: int, prefix: int) -> tuple[int, int]:
         if shift > MOST_SHIFT:
             raise CompressionError("an integer is too long")
     value += octet << shift
-    if value > MOST_INTEGER:
+    if value > GREATEST:
         raise CompressionError("an integer is too large")
     return value, position + 1

@@ -8,13 +8,16 @@ before it is known.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+
 from tricorn.connection import Context, Endpoints, Stream, Wire
 from tricorn.http2 import frames
 from tricorn.http2.flow import LOW_WATER, Flow
 from tricorn.http2.frames import DATA, END_STREAM, SMALLEST_FRAME_SIZE
 from tricorn.http2.header_blocks import Encoder
 from tricorn.http2.receiving import Receiving
-from tricorn.http2.shared import Shared
+from tricorn.http2.shared import Head, Shared
 
 WRITE = 64 * 1024
 """Octets that are worth a write of their own within a turn."""
@@ -31,18 +34,18 @@ MOST_RESET = 100
 class Sending(Receiving):
     """The sending half of an HTTP/2 connection."""
 
-    __slots__ = ("encoder", "frame_size_out", "out", "scheduled", "unflushed", "written")
+    __slots__ = ("encoder", "frame_size_out", "out", "planned", "unflushed", "written")
 
     def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, shared: Shared) -> None:
         super().__init__(context, wire, endpoints, shared)
-        self.encoder: Encoder = shared.encoder()
+        self.encoder: Encoder[Head] = shared.encoder()
         self.frame_size_out = SMALLEST_FRAME_SIZE
         """The largest frame that the peer takes."""
         self.out: list[bytes | memoryview] = []
         """What this turn of the loop has produced."""
         self.unflushed = 0
         """Octets of it."""
-        self.scheduled = False
+        self.planned = False
         """A flush at the end of the turn is on its way."""
         self.written = 0
         """Octets given to the transport, ever."""
@@ -51,15 +54,24 @@ class Sending(Receiving):
         """Sends whole frames, with what else is sent in this turn."""
         self.out.append(data)
         self.unflushed += len(data)
-        if not self.feeding and not self.scheduled:
-            self.scheduled = True
+        if not self.feeding and not self.planned:
+            self._plan_flush()
+
+    def _plan_flush(self) -> None:
+        if not self.feeding and not self.planned:
+            self.planned = True
             self.context.loop.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
-        self.scheduled = False
+        self.planned = False
         self.flush()
 
     def flush(self) -> None:
+        if self.turns.waiting:
+            self.pump()
+        self._write()
+
+    def _write(self) -> None:
         out = self.out
         if out:
             self.written += self.unflushed
@@ -78,28 +90,32 @@ class Sending(Receiving):
             if flow.ending and not flow.queued:
                 self._send_end(id, flow)
             return
-        rest = memoryview(data)
         size = len(data)
-        if not self.turns.waiting:
-            most = min(self.frame_size_out, LARGE_FRAME)
-            while size and not self._full():
-                part = min(size, most, self.window_out, flow.window_out)
-                if part <= 0:
-                    break
-                size -= part
-                self._send_part(id, flow, [rest[:part]], part, last=not size)
-                rest = rest[part:]
-            if not size:
-                self._complete(id, flow)
-                return
+        if size > min(self.window_out, flow.window_out) or self.turns.waiting or self._full():
+            self._queue(id, flow, data)
+            return
+        most = min(self.frame_size_out, LARGE_FRAME)
+        if size <= most:
+            self._send_part(id, flow, [data], size, last=True)
+        else:
+            whole = memoryview(data)
+            for at in range(0, size, most):
+                part = whole[at : at + most]
+                self._send_part(id, flow, [part], len(part), last=at + most >= size)
+        self._complete(id, flow)
+
+    def _queue(self, id: int, flow: Flow, data: bytes) -> None:
+        """There is not room for all of it: at the end of the turn the scheduler decides."""
+        if flow.queue is None:
+            flow.queue = deque()
         if not flow.queued:
             flow.stalled = self.context.now
             self.turns.wait(id, flow.stream.request.priority, flow.preference)
             if flow.window_out > 0:
                 self.turns.scheduler.ready(id)
-        flow.queue.append(rest)
-        flow.queued += size
-        self.pump()
+        flow.queue.append(memoryview(data))
+        flow.queued += len(data)
+        self._plan_flush()
 
     def pump(self) -> None:
         turns = self.turns
@@ -112,7 +128,7 @@ class Sending(Receiving):
     def _full(self) -> bool:
         """Whether the transport has no room; what waits goes on with `relieve`."""
         if self.unflushed >= WRITE:
-            self.flush()
+            self._write()
         return self.wire.full
 
     def _send_turn(self, id: int, flow: Flow) -> None:
@@ -122,6 +138,7 @@ class Sending(Receiving):
             self.budgets.control.spend(self.context.now)
         parts = []
         queue = flow.queue
+        assert queue is not None, "what has a turn has something queued"
         while left:
             part = queue.popleft()
             if len(part) > left:
@@ -137,11 +154,11 @@ class Sending(Receiving):
             self._complete(id, flow)
         elif flow.window_out <= 0:
             self.turns.scheduler.blocked(id)
-        if flow.queued <= LOW_WATER:
+        if flow.queued <= LOW_WATER and flow.waiters is not None:
             flow.waiters.wake()
 
     def _send_part(
-        self, id: int, flow: Flow, parts: list[memoryview], size: int, *, last: bool
+        self, id: int, flow: Flow, parts: Sequence[bytes | memoryview], size: int, *, last: bool
     ) -> None:
         flow.window_out -= size
         self.window_out -= size
@@ -206,11 +223,13 @@ class Sending(Receiving):
     def remove(self, id: int) -> Stream:
         """The stream is closed."""
         stream = self.streams.pop(id)
-        if (flow := self.flows.pop(id, None)) is not None:
+        if self.flows and (flow := self.flows.pop(id, None)) is not None:
             if flow.unread:
                 self.credit(flow.unread)
-            flow.waiters.wake()
-        self.turns.close(id)
+            if flow.waiters is not None:
+                flow.waiters.wake()
+        if self.turns.stated or self.turns.waiting:
+            self.turns.close(id)
         if self.heads:
             self.heads.pop(id, None)
         if not self.streams:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import Any
-
 from tricorn.config import Config
-from tricorn.connection import Field, Fields, Request
+from tricorn.connection import Field, Request
 from tricorn.fields import Defaults, Memory
 from tricorn.http2 import frames
 from tricorn.http2.header_blocks import Decoder, Encoder, Literal, Vocabulary
 from tricorn.http2.representations import literal_block
-from tricorn.sections import PSEUDO, SAID, Section, classify, response_section
+from tricorn.sections import DATE, PSEUDO, SAID, SERVER, classify
 from tricorn.target import Limits
 
-REMEMBERED_SECTIONS = 512
-REMEMBERED_SECTION = 1024
-"""Octets up to which the fields of a response are remembered: a megabyte in all."""
+Head = tuple[bytes, int | None, int]
+"""The block of a response's head, its Content-Length, and what of DATE and SERVER it has said."""
 
 
 class Shared:
-    """Made once; `Defaults.refresh` once a second changes what `ending` says."""
+    """Made once for each worker."""
 
     def __init__(self, config: Config, defaults: Defaults, limits: Limits) -> None:
         self.limits = limits
@@ -33,9 +29,13 @@ class Shared:
         self.head_size = config.h2_max_header_list_size
         self.vocabulary = Vocabulary(classify)
         self.literals: Memory[Field, Literal] = Memory()
-        self.sections: Memory[tuple[Field, ...], Section] = Memory(REMEMBERED_SECTIONS)
-        self._endings: dict[int, bytes] = {}
-        self._ended: object = None
+        self.endings = [b""] * ((DATE | SERVER) + 1)
+        """The block of the fields that the server adds to a response: Date, Server and so on.
+
+        By what the application has said itself, of DATE and SERVER.
+        """
+        defaults.watchers.append(self.refresh)
+        self.refresh()
 
     def decoder(self) -> Decoder[Request]:
         return Decoder(
@@ -44,36 +44,14 @@ class Shared:
             most_octets=self.head_size,
         )
 
-    def encoder(self) -> Encoder:
+    def encoder(self) -> Encoder[Head]:
         return Encoder(self.literals)
 
-    def section(self, headers: Fields) -> Section:
-        """What may be sent of the application's fields. Raises ApplicationError."""
-        fields: tuple[Any, ...] = tuple(headers)
-        try:
-            known = self.sections.young.get(fields)
-        except TypeError:  # lists instead of tuples
-            fields = tuple((name, value) for name, value in fields)
-            known = self.sections.young.get(fields)
-        if known is None:
-            known = self.sections.recall(fields) or response_section(fields)
-            if sum(map(len, chain.from_iterable(fields))) <= REMEMBERED_SECTION:
-                self.sections.keep(fields, known)
-        return known
-
-    def ending(self, said: int) -> bytes:
-        """The block of the fields that the server adds: Date, Server and the operator's.
-
-        Without what the application has `said` itself.
-        """
-        defaults = self.defaults
-        if self._ended is not defaults.fields:  # a new second has begun
-            self._ended = defaults.fields
-            self._endings.clear()
-        if (block := self._endings.get(said)) is None:
+    def refresh(self) -> None:
+        """A new second has begun: makes `endings` anew."""
+        for said in range((DATE | SERVER) + 1):
             own = [(name, b"") for name, bit in SAID.items() if bit & said]
-            block = self._endings[said] = literal_block(defaults.missing(own))
-        return block
+            self.endings[said] = literal_block(self.defaults.missing(own))
 
     def greeting(self, *, tunnels: bool) -> bytes:
         """The server's preface (RFC9113§3.4), and the rest of the connection's window."""

@@ -42,6 +42,8 @@ HIGH_WATER = 64 * 1024
 """Octets of a response that wait for the peer before its application does."""
 TURN = 64 * 1024
 """Octets of content written at once, after which other connections have their turn."""
+FRAME = 16 * 1024
+"""Octets in one frame; larger ones make the other streams wait."""
 UNREAD = 256 * 1024
 """Octets that a peer leaves unread in the transport before it is not read itself."""
 LINGER_TIMEOUT = 5.0  # nginx lingering_timeout 5 s
@@ -227,24 +229,25 @@ class ReferenceConnection(Receiving):
     def _pump(self) -> bool:
         """Hands over to hyper-h2 what may leave now; whether there is more than its turn."""
         left = TURN
+        patience = self.context.now + (self.context.config.write_timeout or FOREVER)
         moved = True
         while moved and left > 0:
             if self.wire.full or self.wire.closing:
                 return False
             moved = False
             for id, flow in list(self.flows.items()):
+                if left <= 0:
+                    return True
                 if (size := self._send_frame(id, flow)) is not None:
                     left -= size
                     moved = True
-                    flow.write_by = self.context.now + (
-                        self.context.config.write_timeout or FOREVER
-                    )
+                    if id in self.flows:  # behind the others, for the next time
+                        self.flows[id] = self.flows.pop(id)
+                    flow.write_by = patience
                 elif not flow.queue:
                     flow.write_by = FOREVER
                 elif flow.write_by == FOREVER:
-                    flow.write_by = self.context.now + (
-                        self.context.config.write_timeout or FOREVER
-                    )
+                    flow.write_by = patience
         return moved
 
     def _send_frame(self, id: int, flow: Flow) -> int | None:
@@ -259,7 +262,7 @@ class ReferenceConnection(Receiving):
                 self._sent(id, flow)
             return 0
         window = max(0, machine.local_flow_control_window(id)) if queue else 0
-        size = min(len(queue), window, machine.max_outbound_frame_size)
+        size = min(len(queue), window, machine.max_outbound_frame_size, FRAME)
         last = flow.complete and size == len(queue)
         if not size and not last:
             return None

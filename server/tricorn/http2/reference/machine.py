@@ -117,10 +117,9 @@ class Machine(H2Connection):
     def upgrade(self, settings: bytes) -> None:
         """Begins with a request of HTTP/1.1 as stream 1. Raises Broken (RFC7540§3.2.1)."""
         try:
-            payload = base64.urlsafe_b64decode(settings + b"=" * (-len(settings) % 4))
-            if len(payload) % 6:
+            if len(settings) % 6:
                 raise ValueError("a setting has six octets")
-            self.initiate_upgrade_connection(base64.urlsafe_b64encode(payload))
+            self.initiate_upgrade_connection(base64.urlsafe_b64encode(settings))
         except (ValueError, ProtocolError) as error:
             raise Broken("malformed HTTP2-Settings") from error
 
