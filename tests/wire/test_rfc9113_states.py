@@ -295,3 +295,27 @@ def test_priorities_of_streams_that_are_not_there_yet_are_taken():
     peer = connected(apps.hello)
     peer.send(frames.priority(3, 0) + frames.priority(5, 3) + frames.priority(2, 7))
     assert cost(peer, other(5)) == NOTHING
+
+
+# 5.4.1. Connection Error Handling
+
+
+@pytest.mark.parametrize("fault", [frames.ping(stream=1), frames.data(5)])
+@pytest.mark.parametrize("room", [frames.window_update(1, 9), frames.window_update(0, 9), b""])
+def test_what_waits_for_room_is_given_up_with_the_connection(room, fault):
+    window = {frames.INITIAL_WINDOW_SIZE: 5}
+    peer = connected(apps.answers(b"x" * 100), settings=window)
+    peer.generous = False
+    peer.send(frames.headers(1), frames.headers(3))
+    peer.send(room + fault + room)
+    assert peer.goaway == frames.PROTOCOL_ERROR and peer.closed
+    assert [each.complete for each in peer.streams.values()] == [False, False]
+
+
+def test_what_waits_for_the_transport_is_given_up_with_the_connection():
+    peer = connected(apps.answers(b"x" * 60_000))
+    peer.stop_reading()
+    peer.send(frames.headers(1) + frames.headers(3) + frames.headers(5))
+    peer.send(frames.ping(stream=1))
+    peer.read()
+    assert peer.goaway == frames.PROTOCOL_ERROR and peer.closed

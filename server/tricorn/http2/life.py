@@ -373,7 +373,8 @@ class Living(Sending):
         flows, self.flows = self.flows, {}
         super().eof()
         self.starting.clear()
-        for flow in flows.values():
+        for id, flow in flows.items():
+            self.turns.close(id)
             if flow.waiters is not None:
                 flow.waiters.wake()
 
