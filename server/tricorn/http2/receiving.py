@@ -239,7 +239,7 @@ class Receiving(Reading):
                 if len(self.seen_blocks) >= MOST_SEEN:
                     self.seen_blocks.clear()
                 self.seen_blocks.add(block)
-        if request.priority is not None:
+        if request.priority is not None and self.turns.extensible:
             self.turns.forgo_tree()
         self._begin(id, request, ended=ended)
 
