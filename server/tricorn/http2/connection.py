@@ -159,8 +159,9 @@ class Http2Connection(Living):
 
     def send_push(self, id: int, path: str, headers: Fields) -> None:
         stream = self.streams.get(id)
-        pushed = sum(not each & 1 for each in self.streams)
-        if (stream is None or not self.pushes or pushed >= self.most_pushes) or self.leaving:
+        if stream is None or not id & 1 or not self.pushes or self.leaving:
+            return  # RFC9113§6.6: promised is only on streams of the peer's own
+        if sum(not each & 1 for each in self.streams) >= self.most_pushes:
             return
         asked = stream.request
         fields = (

@@ -151,8 +151,10 @@ class Living(Sending):
             self._say_farewell()
 
     def _take_goaway(self, id: int, payload: bytes) -> None:
-        if id or len(payload) < 2 * frames.number.size:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "malformed GOAWAY")
+        if id:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "GOAWAY of a stream")
+        if len(payload) < 2 * frames.number.size:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "GOAWAY that is cut off")
         self.budgets.control.spend(self.context.now)
         self.leaving = True
         if not self.streams:
@@ -319,31 +321,32 @@ class Living(Sending):
             "client=%s stream=%d status=%d refused: %s",
             *(self.endpoints.client, id, refusal.status, refusal.reason),
         )
-        answered = False
-        if id in self.streams:
-            flow = self.flows.get(id)
-            answered = flow is not None and flow.framed
-            content = self.streams[id].request.method != "HEAD"
-            self._orphan(id, 0 if answered else refusal.status)
-        else:
-            self.context.refused(self.endpoints, refusal.status)
-        if answered:
-            self.emit(frames.rst_stream(id, Code.CANCEL))
+        stream, flow = self.streams.get(id), self.flows.get(id)
+        answered = flow is not None and flow.framed
+        if not answered:
+            wanted = content if stream is None else stream.request.method != "HEAD"
+            self._answer(id, refusal.status, content=wanted)
+        if answered or not ended:
+            self.emit(frames.rst_stream(id, Code.CANCEL if answered else Code.NO_ERROR))
             self.forget(id)
-            return
-        status = HTTPStatus(refusal.status)
+        # The end of the last stream may be that of the connection, so this comes after the answer.
+        if stream is None:
+            self.context.refused(self.endpoints, refusal.status)
+        else:
+            self._orphan(id, 0 if answered else refusal.status)
+
+    def _answer(self, id: int, code: int, *, content: bool) -> None:
+        """An error's whole response."""
+        status = HTTPStatus(code)
         text = f"{status.value} {status.phrase}\n".encode() if content else b""
         if len(text) > min(self.window_out, self.initial_window_out):
             text = b""
         fields = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text)))
-        block = self.encoder.encode(refusal.status, fields) + self.shared.endings[0]
+        block = self.encoder.encode(code, fields) + self.shared.endings[0]
         self.send_block(id, block, end=not text)
         if text:
             self.window_out -= len(text)
             self.emit(frames.frame(DATA, END_STREAM, id, text))
-        if not ended:
-            self.emit(frames.rst_stream(id, Code.NO_ERROR))
-            self.forget(id)
 
     def _fail(self, fault: ConnectionFault) -> None:
         log.debug("client=%s %s: %s", self.endpoints.client, fault.code.name, fault)
@@ -352,7 +355,8 @@ class Living(Sending):
     def _hang_up(self, code: Code, reason: str = "") -> None:
         """Ends the connection with what is open on it, and reads on so that the peer hears why."""
         if code or self.last_served == frames.LARGEST_ID:
-            self.emit(frames.goaway(self.last_id, code, reason))
+            # RFC9113§6.8: the last stream is never raised again.
+            self.emit(frames.goaway(min(self.last_id, self.last_served), code, reason))
         self.phase = CLOSED
         self._let_go()
         self.flush()
@@ -369,7 +373,8 @@ class Living(Sending):
         flows, self.flows = self.flows, {}
         super().eof()
         self.starting.clear()
-        for flow in flows.values():
+        for id, flow in flows.items():
+            self.turns.close(id)
             if flow.waiters is not None:
                 flow.waiters.wake()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from enum import IntEnum
 
-from tricorn.connection import Connection, Context, Endpoints, Wire
+from tricorn.connection import FOREVER, Connection, Context, Endpoints, Wire
 from tricorn.http2 import frames
 from tricorn.http2.frames import (
     CONTINUATION,
@@ -28,6 +28,7 @@ from tricorn.http2.frames import (
     StreamFault,
 )
 from tricorn.http2.shared import Shared
+from tricorn.priorities import Dependency
 
 MOST_CONTINUATIONS = 8
 LARGEST_BLOCK = 64 * 1024
@@ -55,14 +56,15 @@ AWAITED, GREETING, OPEN, CLOSED = (int(phase) for phase in Phase)
 class Block:
     """A header block that comes in several frames (RFC9113§6.10)."""
 
-    __slots__ = ("count", "data", "deadline", "ended", "id")
+    __slots__ = ("count", "data", "deadline", "dependency", "ended", "id")
 
-    def __init__(self, id: int, data: bytes, *, ended: bool, deadline: float) -> None:
+    def __init__(self, id: int, data: bytes, dependency: Dependency | None, ended: bool) -> None:
         self.id = id
         self.data = bytearray(data)
+        self.dependency = dependency
         self.ended = ended
         self.count = 0
-        self.deadline = deadline
+        self.deadline = FOREVER
 
 
 class Reading(Connection):
@@ -101,8 +103,8 @@ class Reading(Connection):
         self.total += len(data)
         if self.partial:
             self.partial += data
-            if len(self.partial) < self.wanted:
-                return
+            if len(self.partial) < self.wanted and self.phase:
+                return  # a preface is looked at whenever there is more of it
             data = bytes(self.partial)
             self.partial.clear()
         self.feeding = True
@@ -182,7 +184,7 @@ class Reading(Connection):
                 raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "a header block without end")
             if flags & END_HEADERS:
                 self.block = None
-                self._take_block(id, bytes(block.data), ended=block.ended)
+                self._take_section(block)
 
     def _take(self, kind: int, flags: int, id: int, payload: bytes) -> None:
         match kind:
@@ -212,18 +214,25 @@ class Reading(Connection):
     def _take_headers(self, flags: int, id: int, payload: bytes) -> None:
         """A HEADERS frame with something beside its block, or without the end of it."""
         payload = frames.unpadded(flags, payload)
+        dependency = None
         if flags & PRIORITIZED:
             if len(payload) < frames.PRIORITY_SIZE:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, "a HEADERS frame that is cut off")
-            self._take_dependency(id, payload)
+            dependency = frames.read_dependency(payload)
             payload = payload[frames.PRIORITY_SIZE :]
-        ended = bool(flags & END_STREAM)
+        block = Block(id, payload, dependency, bool(flags & END_STREAM))
         if flags & END_HEADERS:
-            self._take_block(id, payload, ended=ended)
+            self._take_section(block)
         else:
-            deadline = self.context.now + self.context.config.request_header_timeout
-            self.block = Block(id, payload, ended=ended, deadline=deadline)
+            block.deadline = self.context.now + self.context.config.request_header_timeout
+            self.block = block
             self._watch()
+
+    def _take_section(self, block: Block) -> None:
+        self._take_block(block.id, bytes(block.data), ended=block.ended)
+        # Not before: whatever is wrong with a stream, its block has to be decoded (RFC9113§4.3).
+        if block.dependency is not None and block.id in self.streams:
+            self._take_dependency(block.id, block.dependency)
 
     # RFC9113§6, in its order; a block is what HEADERS and CONTINUATION bring together
 
@@ -237,8 +246,8 @@ class Reading(Connection):
     def _take_priority(self, id: int, payload: bytes) -> None: ...
 
     @abstractmethod
-    def _take_dependency(self, id: int, payload: bytes) -> None:
-        """The priority in a HEADERS frame, with what follows it."""
+    def _take_dependency(self, id: int, dependency: Dependency) -> None:
+        """The priority in a HEADERS or PRIORITY frame."""
 
     @abstractmethod
     def _take_priority_update(self, id: int, payload: bytes) -> None: ...

@@ -157,7 +157,7 @@ class Receiving(Reading):
 
     def _take_late(self, id: int) -> None:
         """A frame of a stream that has been closed."""
-        if id not in self.reset:
+        if id not in self.reset and id <= self.last_served:
             # RFC9113§5.1: the peer has ended it, or reset it, and knows.
             raise ConnectionFault(Code.STREAM_CLOSED, "a frame of a stream that has ended")
         self.budgets.control.spend(self.context.now)
@@ -205,8 +205,7 @@ class Receiving(Reading):
         ended: bool,
     ) -> None:
         if id > self.last_served:
-            self.forget(id)  # the peer knows, or is about to hear, that it has to ask elsewhere
-            return
+            return  # the peer knows, or is about to hear, that it has to ask elsewhere
         if self._crowded():
             raise StreamFault(Code.REFUSED_STREAM, "too many requests at once")
         try:
@@ -231,7 +230,7 @@ class Receiving(Reading):
             self.heads[id] = size
         elif (request.length == 0) is ended and request.protocol is None:
             self.recall.keep(block, request)
-        if request.priority is not None:
+        if request.priority is not None and self.turns.extensible:
             self.turns.forgo_tree()
         self._begin(id, request, ended=ended)
 
@@ -289,18 +288,19 @@ class Receiving(Reading):
         if len(payload) != PRIORITY_SIZE:
             raise StreamFault(Code.FRAME_SIZE_ERROR, "PRIORITY of an odd length")
         self.budgets.priority.spend(self.context.now)
-        self._take_dependency(id, payload)
+        self._take_dependency(id, frames.read_dependency(payload))
 
-    def _take_dependency(self, id: int, payload: bytes) -> None:
-        dependency = frames.read_dependency(payload)
+    def _take_dependency(self, id: int, dependency: Dependency) -> None:
         if dependency.parent == id:
             raise StreamFault(Code.PROTOCOL_ERROR, "a stream that depends on itself")
         if dependency != Dependency() and (id in self.streams or id > self.last_id):
             self.turns.state(id, dependency)
 
     def _take_priority_update(self, id: int, payload: bytes) -> None:
-        if id or len(payload) < frames.number.size:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "malformed PRIORITY_UPDATE")
+        if id:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY_UPDATE on a stream")
+        if len(payload) < frames.number.size:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "PRIORITY_UPDATE that is cut off")
         self.budgets.priority.spend(self.context.now)
         about = int.from_bytes(payload[:4], "big") & LARGEST_ID
         if not about:

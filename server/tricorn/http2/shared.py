@@ -27,6 +27,7 @@ class Shared:
         self.most_streams = config.h2_max_concurrent_streams
         self.most_resets = config.h2_max_resets
         self.head_size = config.h2_max_header_list_size
+        self.tree_alone = config.priority == "rfc7540"
         self.vocabulary = Vocabulary(classify)
         self.literals: Memory[Field, Literal] = Memory()
         self.endings = [b""] * ((DATE | SERVER) + 1)
@@ -60,9 +61,10 @@ class Shared:
             frames.INITIAL_WINDOW_SIZE: self.stream_window,
             frames.MAX_FRAME_SIZE: self.frame_size,
             frames.MAX_HEADER_LIST_SIZE: self.head_size,
-            # RFC9218§2.1: who knows better need not bother with RFC 7540's tree.
-            frames.NO_RFC7540_PRIORITIES: 1,
         }
+        if not self.tree_alone:
+            # RFC9218§2.1: who knows better need not bother with RFC 7540's tree.
+            values[frames.NO_RFC7540_PRIORITIES] = 1
         if tunnels:
             values[frames.ENABLE_CONNECT_PROTOCOL] = 1
         greeting = frames.settings(values)

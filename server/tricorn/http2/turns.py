@@ -6,7 +6,7 @@ once is not taken at its word in the second any more.
 
 from __future__ import annotations
 
-from tricorn.priorities import DEFAULT, UNSTATED, Preference, Priority, override
+from tricorn.priorities import DEFAULT, UNSTATED, Dependency, Preference, Priority, override
 from tricorn.scheduler import Scheduler, TreeScheduler, UrgencyScheduler
 
 MOST_STATED = 200
@@ -61,8 +61,14 @@ class Turns:
             preference = self.stated.get(id, UNSTATED)
         if self.extensible and answered is not None and isinstance(preference, Priority):
             preference = override(preference, answered)  # RFC9218§8
-        self.waiting.add(id)
         self.scheduler.open(id, preference)
+        if isinstance(self.scheduler, TreeScheduler):
+            # The tree did not know it when others came that depend on it.
+            for other in self.waiting:
+                wish = self.stated.get(other)
+                if isinstance(wish, Dependency) and wish.parent == id:
+                    self.scheduler.adjust(other, wish)
+        self.waiting.add(id)
 
     def forget(self, id: int) -> None:
         """The stream has ended, or need not wait any more."""
