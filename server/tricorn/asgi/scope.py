@@ -20,11 +20,12 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
         del extensions["http.response.early_hint"]
     if request.accepts_trailers:
         extensions["http.response.trailers"] = {}
-    for name, value in endpoints.extensions.items():
-        extensions[name] = value.copy()
+    if endpoints.extensions:
+        for name, value in endpoints.extensions.items():
+            extensions[name] = value.copy()
     if (known := request.scope) is not None:
         scope = known.copy()
-        scope["asgi"] = ASGI.copy()
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
         scope["scheme"] = endpoints.scheme
         scope["headers"] = [*request.headers]
         scope["client"] = endpoints.client

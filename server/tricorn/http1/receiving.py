@@ -23,7 +23,7 @@ from tricorn.connection import (
 )
 from tricorn.http1.body import Body, ChunkedBody, SizedBody
 from tricorn.http1.guard import Beginning, guarded
-from tricorn.http1.head import Heads
+from tricorn.http1.head import REMEMBERED_HEAD, Heads
 
 HIGH_WATER = 64 * 1024
 """Octets of content that wait for the application before reading pauses."""
@@ -117,7 +117,8 @@ class Receiving(Connection):
             if self.beginning is not None:
                 self._collect(self.beginning, data)
                 return
-            request = self.known(data)
+            # What is longer is not known, and finding that out costs a walk through all of it.
+            request = self.known(data) if len(data) <= REMEMBERED_HEAD else None
             if request is None or request.length:
                 self._read(data)
             else:
