@@ -226,7 +226,7 @@ class Connection(ABC):
         """Starts the stream's task, when what has already arrived has been fed to it."""
         context = self.context
         stream.task = asyncio.Task(
-            stream.run(), loop=context.loop, context=context.variables.copy()
+            stream.run(), loop=context.loop, context=context.variables.copy(), name="request"
         )
         context.running.add(stream)
 

@@ -136,7 +136,8 @@ class Exchange(Stream):
     async def run(self) -> None:
         context = self.context
         try:
-            await context.application(
+            application = context.application
+            await application(
                 http_scope(self.request, context, self.connection.endpoints),
                 self.receive,
                 self.send,
@@ -194,7 +195,7 @@ class Exchange(Stream):
         if self.peer == GONE:
             raise Gone("the client has gone")
         progress = self.progress
-        if kind == "http.response.body" and HEADED <= progress <= STARTED:
+        if kind == "http.response.body" and (progress == HEADED or progress == STARTED):
             data = message.get("body", b"")
             if data.__class__ is not bytes:
                 if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -212,9 +213,13 @@ class Exchange(Stream):
                     await asyncio.sleep(0)
         elif kind == "http.response.start" and progress == WAITING:
             status = message["status"]
-            if not isinstance(status, int) or not 200 <= status <= 599:
+            if status.__class__ is not int:
+                if not isinstance(status, int):  # an HTTPStatus, perhaps
+                    raise ApplicationError(f"{status!r} is not the status of a final response")
+                status = int(status)
+            if not 200 <= status <= 599:
                 raise ApplicationError(f"{status!r} is not the status of a final response")
-            self.status = int(status)  # an HTTPStatus, perhaps
+            self.status = status
             self.fields = message.get("headers", ())
             self.trailing = message.get("trailers", False)
             self.progress = HEADED
@@ -235,7 +240,10 @@ class Exchange(Stream):
             self.connection.send_data(self.id, data, end=True)
         self.sent += len(data)
         self.progress = DONE
-        self._account()
+        if self.waiting is None and self.timing is None:
+            self.context.stats.responses[self.status // 100] += 1
+        else:
+            self._account()
 
     def _send_part(self, data: bytes) -> None:
         if self.progress == HEADED:

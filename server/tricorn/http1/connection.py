@@ -116,10 +116,12 @@ class Http1Connection(Receiving):
         head, data, self.persistent = self.responses.whole(
             self.request, status, headers, data, persistent
         )
+        wire = self.wire
         if len(data) <= JOINED:
-            self.wire.write(head + data)
+            write = wire.write
+            write(head + data)
         else:
-            self.wire.writelines([head, data])
+            wire.writelines([head, data])
         self._finish()
 
     def _begin_response(

@@ -66,7 +66,7 @@ class Receiving(Connection):
         "id",
         "invited",
         "known",
-        "most_requests",
+        "last",
         "paused",
         "persistent",
         "phase",
@@ -108,7 +108,8 @@ class Receiving(Connection):
         self.unsent = 0
         """Octets that waited for the peer when the deadline was set."""
         config = context.config
-        self.most_requests = (config.keep_alive_max_requests or FOREVER) if config.keep_alive else 0
+        self.last = config.keep_alive_max_requests if config.keep_alive else 1
+        """The number of the request after which the connection closes; 0 for none."""
         self.deadline = context.now + config.request_header_timeout
 
     def feed(self, data: bytes) -> None:
@@ -118,7 +119,8 @@ class Receiving(Connection):
                 self._collect(self.beginning, data)
                 return
             # What is longer is not known, and finding that out costs a walk through all of it.
-            request = self.known(data) if len(data) <= REMEMBERED_HEAD else None
+            known = self.known
+            request = known(data) if len(data) <= REMEMBERED_HEAD else None
             if request is None or request.length:
                 self._read(data)
             else:
@@ -218,7 +220,7 @@ class Receiving(Connection):
         """Opens the stream of a request, and starts it unless a body follows."""
         self.id = id = self.id + 1
         self.request = request
-        self.persistent = request.persistent and id < self.most_requests
+        self.persistent = request.persistent and id != self.last
         self.deadline = FOREVER
         stream = self.open(id, request)
         if self.ended:
