@@ -6,8 +6,6 @@ from typing import Any
 
 from tricorn.connection import Context, Endpoints, Request, Scope
 
-ASGI = {"version": "3.0", "spec_version": "2.5"}
-
 
 def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scope:
     """The scope of one request; the containers in it are the application's to change."""
@@ -36,7 +34,7 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
     root_path = context.config.root_path
     scope = {
         "type": "http",
-        "asgi": ASGI.copy(),
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": request.version,
         "method": request.method,
         "scheme": endpoints.scheme,

@@ -24,8 +24,8 @@ from tricorn.fields import (
 )
 
 # RFC9112§3: one space between the parts. `#` never belongs into a request target (RFC9112§3.2).
-# The last group is the target too, up to what may have to be decoded or split off.
-request_line = re.compile(rb"(%b++) ((/[!\"$&->@-~]*+)[!\"$-~]*+) HTTP/1\.1" % TOKEN).fullmatch
+# The last group begins at the first `%` or `?`: all before it is path, and needs no decoding.
+request_line = re.compile(rb"(%b++) (/[!\"$&->@-~]*+)([!\"$-~]*+) HTTP/1\.1" % TOKEN).fullmatch
 
 METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
@@ -74,12 +74,13 @@ class Heads:
 
     def parse(self, head: bytes) -> Request | None:
         """The request of a head, empty line included, or None for one that is not ordinary."""
-        first, *lines = head[:-4].split(b"\r\n")
+        lines = head[:-4].split(b"\r\n")
+        first = lines.pop(0)
         match = request_line(first)
         limits = self.limits
         if match is None or len(lines) > limits.fields or len(first) > limits.line:
             return None
-        name, target, plain = match.groups()
+        name, target, rest = match.groups()
         if (method := METHODS.get(name)) is None:
             return None
 
@@ -110,10 +111,11 @@ class Heads:
 
         if authority is None or (length and 0 < limits.body < length):
             return None
-        if len(plain) == len(target):
-            path, raw_path, query = target.decode("ascii"), target, b""
-        else:
+        if rest:
+            target += rest
             path, raw_path, query = split_target(target)
+        else:
+            path, raw_path, query = target.decode("ascii"), target, b""
         request = Request(
             "1.1",
             method,
@@ -136,17 +138,19 @@ class Heads:
 
         None for a line that the guard has to judge.
         """
-        if known := self.lines.recall(line):
+        lines = self.lines
+        if line in lines.old and (known := lines.recall(line)):
             return ORDINARY, known, 0
         match = field_line(line)
         if match is None or len(line) > self.limits.line:
             return None
-        name = match[1].lower()
-        field = (name, match[2].rstrip(b" \t"))
+        name, value = match.groups()
+        name = name.lower()
+        field = (name, value.rstrip(b" \t"))
         if name in SPECIAL:
             return self.special.recall(line) or self._special(line, field)
         if len(line) < REMEMBERED_LENGTH and name not in VOLATILE:
-            self.lines.keep(line, field)
+            lines.keep(line, field)
         return ORDINARY, field, 0
 
     def _special(self, line: bytes, field: Field) -> tuple[int, Field, int] | None:

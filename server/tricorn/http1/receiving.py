@@ -118,7 +118,7 @@ class Receiving(Connection):
             if self.beginning is not None:
                 self._collect(self.beginning, data)
                 return
-            # What is longer is not known, and finding that out costs a walk through all of it.
+            # A longer one is not known, and to look it up would hash all of it, body included.
             known = self.known
             request = known(data) if len(data) <= REMEMBERED_HEAD else None
             if request is None or request.length:
@@ -185,8 +185,7 @@ class Receiving(Connection):
         if end > limits.head:
             raise Refused(431, f"the request head is longer than {limits.head} octets")
         head = data[: end + 4]
-        heads = self.heads
-        request = heads.whole.young.get(head) or heads.parse(head)
+        request = self.known(head) or self.heads.parse(head)
         if request is None:
             request = guarded(data[:end], limits, self.context.streams)
         self.beginning = None
@@ -236,8 +235,8 @@ class Receiving(Connection):
         if size is not None and len(data) >= size:
             # All of it is here already: the application need not wait for any of it.
             self.phase = BUSY
-            self.unread = 0
-            self._take(data if len(data) == size else data[:size])
+            self.unread = size
+            stream.feed_data(data if len(data) == size else data[:size])
             stream.feed_end()
             self.start(stream)
             return data[size:]
