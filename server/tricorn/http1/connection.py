@@ -19,16 +19,8 @@ from tricorn.connection import (
     Wire,
 )
 from tricorn.http1.head import Heads
-from tricorn.http1.receiving import (
-    BODY,
-    BUSY,
-    CLOSED,
-    DISCARD,
-    HEAD,
-    HIGH_WATER,
-    TUNNEL,
-    Receiving,
-)
+from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
+from tricorn.http1.receiving import HIGH_WATER, Receiving
 from tricorn.http1.response import TOO_LONG, Framing, ResponseHeads
 
 JOINED = 16 * 1024

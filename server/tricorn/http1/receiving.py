@@ -1,7 +1,7 @@
 """What comes from the peer on HTTP/1.1: heads, bodies, and what has to wait.
 
 An ordinary head is taken apart by `head`, any other by h11 behind `guard`; bodies by `body`. Each
-octet belongs to one of the phases below. What follows a whole request waits until that request is
+octet belongs to one phase (`phase`). What follows a whole request waits until that request is
 answered, unread if possible (RFC9112§9.3.2).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from enum import IntEnum
 
 from tricorn.connection import (
     FOREVER,
@@ -24,6 +23,7 @@ from tricorn.connection import (
 from tricorn.http1.body import Body, ChunkedBody, SizedBody
 from tricorn.http1.guard import Beginning, guarded
 from tricorn.http1.head import REMEMBERED_HEAD, Heads
+from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
 
 HIGH_WATER = 64 * 1024
 """Octets of content that wait for the application before reading pauses."""
@@ -32,20 +32,6 @@ BODY_GRACE = 10.0
 
 log = logging.getLogger(__name__)
 
-
-class Phase(IntEnum):
-    """What the next octet from the peer is."""
-
-    HEAD = 0  # of a request head
-    BODY = 1  # of a request's body
-    BUSY = 2  # of a later request, while one is being answered
-    TUNNEL = 3  # of another protocol
-    DISCARD = 4  # of no interest: our direction has ended, and we wait for the peer's end
-    CLOSED = 5  # of no interest: what is buffered still leaves
-
-
-# Compared on every request: plain names and plain integers.
-HEAD, BODY, BUSY, TUNNEL, DISCARD, CLOSED = (int(phase) for phase in Phase)
 
 NO_REQUEST = Request("1.1", "", b"", b"", "", b"", b"", ())
 """What a connection is about before its first request."""
@@ -72,6 +58,7 @@ class Receiving(Connection):
         "phase",
         "reading",
         "request",
+        "short",
         "stalled",
         "unread",
         "unsent",
@@ -81,6 +68,8 @@ class Receiving(Connection):
         super().__init__(context, wire, endpoints)
         self.heads = heads
         self.known = heads.whole.young.get
+        self.short = min(REMEMBERED_HEAD, heads.limits.head)
+        """Octets up to which what arrives may be one known head: it is not hashed in vain."""
         self.phase = HEAD
         self.held = b""
         """Octets for later: what follows the request in progress."""
@@ -118,9 +107,13 @@ class Receiving(Connection):
             if self.beginning is not None:
                 self._collect(self.beginning, data)
                 return
-            # A longer one is not known, and to look it up would hash all of it, body included.
-            known = self.known
-            request = known(data) if len(data) <= REMEMBERED_HEAD else None
+            request = None
+            size = len(data)
+            if size <= self.short:
+                known = self.known
+                request = known(data)
+                if request is None and data.find(b"\r\n\r\n") == size - 4:
+                    request = self.heads.parse(data)
             if request is None or request.length:
                 self._read(data)
             else:
