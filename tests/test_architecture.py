@@ -39,6 +39,7 @@ HOMES = {
         "tricorn.demo",
         "tricorn.http3.endpoint",
         "tricorn.net",
+        "tricorn.waiters",
         "tricorn.worker",
     ),
 }

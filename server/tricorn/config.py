@@ -40,6 +40,7 @@ WORKERS = Group("Workers")
 SECURITY = Group("TLS")
 HTTP = Group("HTTP")
 HTTP2 = Group("HTTP/2")
+WEBSOCKET = Group("WebSocket")
 LIMITS = Group("Limits and timeouts")
 LOGGING = Group("Logging")
 
@@ -279,6 +280,39 @@ class Config:
     )
     server_push: bool = HTTP2.option(
         False, "offer http.response.push to applications, where the client allows it", FLAG
+    )
+
+    websocket_max_message_size: int = WEBSOCKET.option(
+        16 * 1024 * KIB,
+        "the largest message that clients may send, decompressed",
+        Form(Kind.BYTES, "SIZE", minimum=1, maximum=2**31 - 1),
+        Names(aliases=("--ws-max-size",)),
+    )
+    websocket_per_message_deflate: bool = WEBSOCKET.option(
+        True, "compress messages for clients that offer it (RFC 7692)", FLAG
+    )
+    websocket_ping_interval: float = WEBSOCKET.option(
+        20.0,
+        "ask a client that has been silent for so long for a sign of life; 0 = never",
+        SECONDS,
+        Names(aliases=("--ws-ping-interval",)),
+    )
+    websocket_ping_timeout: float = WEBSOCKET.option(
+        20.0,
+        "how long a client may take to answer that",
+        SOME_SECONDS,
+        Names(aliases=("--ws-ping-timeout",)),
+    )
+    websocket_accept_timeout: float = WEBSOCKET.option(
+        10.0, "how long the application may take to accept or to close", SOME_SECONDS
+    )
+    websocket_close_grace: float = WEBSOCKET.option(
+        2.0, "how long a client may take to answer our close", SOME_SECONDS
+    )
+    websocket_origin: tuple[str, ...] = WEBSOCKET.option(
+        (),
+        "an Origin that pages may connect from, such as https://example.com; not set = any",
+        TEXT,
     )
 
     request_header_timeout: float = LIMITS.option(

@@ -106,6 +106,16 @@ class Endpoints:
     extensions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """How a worker that drains takes leave of WebSockets."""
+
+    code: int = 1001
+    """1001 (Going Away), or 1012 (Service Restart) when others go on serving (RFC6455§7.4)."""
+    seconds: float = 0.0
+    """The time over which it is spread."""
+
+
 @dataclass(slots=True)
 class Context:
     """What all connections of one worker share."""
@@ -125,6 +135,7 @@ class Context:
     now: float = 0.0
     """Monotonic seconds, as of the last sweep: good enough for a deadline, free to read."""
     draining: bool = False
+    leaving: Leaving = field(default_factory=Leaving)
     connections: set[Connection] = field(default_factory=set)
     running: set[Stream] = field(default_factory=set)
     """Streams whose application has not returned yet."""
@@ -134,31 +145,6 @@ class Context:
         self.stats.responses[status // 100] += 1
         if self.accesslog is not None:
             self.accesslog.refused(endpoints, status, self.worker)
-
-
-class Waiters:
-    """Tasks that wait for the same thing."""
-
-    __slots__ = ("_futures",)
-
-    def __init__(self) -> None:
-        self._futures: list[asyncio.Future[None]] = []
-
-    async def wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Until the next `wake`, whose error it raises."""
-        future: asyncio.Future[None] = loop.create_future()
-        self._futures.append(future)
-        await future
-
-    def wake(self, error: Exception | None = None) -> None:
-        futures, self._futures = self._futures, []
-        for future in futures:
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
 
 
 class Wire(Protocol):
@@ -236,6 +222,13 @@ class Stream(ABC):
 
         `answered` is the status that the connection has sent in the application's place.
         """
+
+    def watch(self, now: float) -> float:
+        """Looks after its deadlines, if it is a tunnel; when to look again (monotonic seconds)."""
+        return FOREVER
+
+    def drain(self) -> None:  # noqa: B027
+        """The worker is leaving: a tunnel has to end."""
 
     @abstractmethod
     async def run(self) -> None:

@@ -61,11 +61,13 @@ SUGAR = {
 SHORTHANDS = {
     "--access-log": Flag("access_logfile", "-"),
     "--no-access-log": Flag("access_logfile", ""),
+    "--ws-per-message-deflate": Flag("websocket_per_message_deflate"),  # Uvicorn's takes a value
 }
 
 IGNORED = {
     "--http": Ignored("the server has its own HTTP/1.1", ANY),
     "--ws": Ignored("the server has its own choice of WebSocket library", ANY),
+    "--ws-max-queue": Ignored("what an application does not take holds back its client", ANY),
     "--interface": Ignored("the server sees for itself", ("auto", "asgi3", "asgi2")),
     "--use-colors": Ignored("the log has no colours"),
     "--no-use-colors": Ignored("the log has no colours anyway"),
@@ -80,7 +82,7 @@ LATER = (
     r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|pid(_path)?|preload|proxy_headers"
     r"|statsd_\w+|dogstatsd_tags|user|verify_flags|wsgi_max_body_size"
     r"|(limit_)?max_requests(_jitter)?|(use_)?reload(er)?|reload_(dir|include|exclude|delay)"
-    r"|(quic|websocket|ws)_\w+"
+    r"|quic_\w+"
 )
 
 # What Kubernetes sets in every pod of a namespace that has a Service called tricorn.

@@ -12,8 +12,9 @@ from typing import Any
 
 from tricorn.asgi.exchange import Exchange
 from tricorn.asgi.lifespan import Lifespan, LifespanFailed
+from tricorn.asgi.websocket import WebSocket
 from tricorn.config import Config
-from tricorn.connection import Application, Context
+from tricorn.connection import Application, Context, Leaving
 from tricorn.fields import Defaults
 from tricorn.importer import ImportFailed, load_application
 from tricorn.net.accept import Acceptor
@@ -23,12 +24,17 @@ from tricorn.observe.logfile import LogFile
 from tricorn.observe.stats import Stats
 from tricorn.versions import versions_of
 from tricorn_supervisor.channel import ChildEnd
-from tricorn_supervisor.scoreboard import Field
+from tricorn_supervisor.scoreboard import Field, State
 
 APPLICATION_FAILED = 3
 """Exit status, as Uvicorn's and Gunicorn's: there is no point in starting it again."""
 FAREWELL = 1.0
 """Seconds that applications have to act on http.disconnect, and then on being cancelled."""
+
+GOING_AWAY, SERVICE_RESTART = 1001, 1012
+"""Why WebSockets are closed: RFC6455§7.4.1, and the registry of RFC6455§11.7."""
+FAREWELLS = 1000
+"""WebSockets that are closed in a second, at the most."""
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +114,7 @@ class Worker:
             application=application,
             config=config,
             loop=loop,
-            streams={None: Exchange},
+            streams={None: Exchange, "websocket": WebSocket},
             defaults=defaults,
             stats=Stats(),
             worker=child.number,
@@ -229,6 +235,7 @@ class Worker:
         """Finishes what is open, for graceful_timeout seconds; then ends it."""
         context = self.context
         context.draining = True
+        context.leaving = self._leaving()
         self.acceptor.close()
         for connection in list(context.connections):
             connection.drain()
@@ -250,6 +257,16 @@ class Worker:
             len(context.connections),
         )
         await self._end_the_rest()
+
+    def _leaving(self) -> Leaving:
+        """Clients may come back at once only if there is somebody to come back to."""
+        child = self.child
+        code = GOING_AWAY
+        for row in child.board.living():
+            if row[Field.STATE] == State.READY and row[Field.GENERATION] > child.generation:
+                code = SERVICE_RESTART
+        seconds = len(self.context.connections) / FAREWELLS
+        return Leaving(code, min(seconds, self.config.graceful_timeout / 2))
 
     async def _finished(self) -> None:
         """Returns when no application runs and no connection is left."""

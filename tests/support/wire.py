@@ -10,8 +10,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from tricorn.connection import Connection, Context, Endpoints, Gone, Waiters
+from tricorn.connection import Connection, Context, Endpoints, Gone
 from tricorn.net.tcp import Versions
+from tricorn.waiters import Waiters
 
 HIGH_WATER = 64 * 1024
 LOW_WATER = HIGH_WATER // 4

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Sequence
 from time import monotonic
 
+from tricorn.asgi.gone import comes_of_gone
 from tricorn.asgi.messages import final_status, octets
 from tricorn.asgi.scope import http_scope
 from tricorn.connection import (
@@ -348,7 +349,7 @@ class Exchange(Stream):
 
     def _failed(self, error: BaseException) -> None:
         gone = self.peer == GONE and isinstance(error, OSError)
-        if gone or self._cut_off or _comes_of_gone(error):
+        if gone or self._cut_off or comes_of_gone(error):
             log.debug("%s: the client has gone", self._target)
         else:
             log.error(
@@ -381,19 +382,3 @@ class Exchange(Stream):
             self._send_last(b"Bad Request\n" if self._cut_off else b"Internal Server Error\n")
         else:
             self.connection.send_reset(self.id, reason)
-
-
-def _comes_of_gone(error: BaseException) -> bool:
-    """Whether Gone is at the root of it: frameworks turn it into exceptions of their own."""
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error]
-    while left:
-        each = left.pop()
-        if isinstance(each, Gone):
-            return True
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            left += (each.__cause__, each.__context__)
-            if isinstance(each, BaseExceptionGroup):
-                left += each.exceptions
-    return False

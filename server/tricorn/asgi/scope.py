@@ -57,3 +57,17 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
     if request.remembered:
         request.scope = scope.copy()
     return scope
+
+
+def websocket_scope(
+    request: Request, context: Context, endpoints: Endpoints, subprotocols: list[str]
+) -> Scope:
+    """The scope of one WebSocket (ASGI's websocket spec 2.5)."""
+    scope = http_scope(request, context, endpoints)
+    del scope["method"]
+    tls = scope["extensions"].get("tls")
+    scope["type"] = "websocket"
+    scope["scheme"] = "wss" if endpoints.scheme == "https" else "ws"
+    scope["subprotocols"] = subprotocols
+    scope["extensions"] = {"websocket.http.response": {}} | ({"tls": tls} if tls else {})
+    return scope

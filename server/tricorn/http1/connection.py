@@ -25,7 +25,7 @@ from tricorn.fields import within_length
 from tricorn.http1.guard import H2C
 from tricorn.http1.head import Heads
 from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
-from tricorn.http1.receiving import HIGH_WATER, Receiving
+from tricorn.http1.receiving import HIGH_WATER, LOOK, Receiving
 from tricorn.http1.response import Framing, ResponseHeads
 
 JOINED = 16 * 1024
@@ -139,7 +139,7 @@ class Http1Connection(Receiving):
         self.wire.write(data)
         if end:
             self.streams.clear()
-            self._close()
+            self._linger()  # what the peer has sent meanwhile must not destroy our last words
 
     def _switch(self, id: int, headers: Fields) -> None:
         """Answers 101: from here on the connection speaks the stream's protocol."""
@@ -148,6 +148,7 @@ class Http1Connection(Receiving):
             raise ApplicationError("101 for a request that asked for no upgrade")
         self.wire.write(self.responses.switching(protocol, headers))
         self.phase = TUNNEL
+        self.deadline = self.context.now + LOOK
         self.unread = 0
         held, self.held = self.held, b""
         if held:
@@ -229,6 +230,10 @@ class Http1Connection(Receiving):
 
     def drain(self) -> None:
         self.persistent = False
+        for stream in self.streams.values():
+            stream.drain()
+            if self.phase == TUNNEL:
+                self.deadline = min(self.deadline, stream.watch(self.context.now))
         if self.phase == HEAD and self.beginning is None:
             # A client that was just answered may be sending its next request at this moment;
             # it gets an answer, and is told that it is the last.
@@ -238,6 +243,26 @@ class Http1Connection(Receiving):
                 self._close()
 
     # The end
+
+    def late(self, now: float) -> None:
+        unsent = self.wire.buffered()
+        if unsent and (unsent < self.unsent or not self.unsent):
+            self._await_peer()  # it reads, if slowly; or has been given no time for it yet
+        elif unsent or self.phase == CLOSED:
+            log.debug("client=%s does not read", self.endpoints.client)
+            self._abort()
+        elif self.phase == DISCARD:
+            self.phase = CLOSED
+            self._await_peer()
+            self.wire.close()
+        elif self.phase == BODY and self.streams:
+            self._refuse(Refused(408, "the body came too slowly"))
+        elif self.phase == HEAD and self.beginning is not None:
+            self._refuse(Refused(408, "the request head came too slowly"))
+        elif self.streams:  # of another protocol
+            self.deadline = self.streams[self.id].watch(now)
+        else:
+            self._close()
 
     def _finish(self) -> None:
         """The response is complete."""

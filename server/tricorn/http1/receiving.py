@@ -26,6 +26,8 @@ from tricorn.http1.guard import H2C, Beginning, guarded
 from tricorn.http1.head import REMEMBERED_HEAD, Heads
 from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
 
+LOOK = 1.0
+"""Seconds until a tunnel is looked at for the first time."""
 HIGH_WATER = 64 * 1024
 """Octets of content that wait for the application before reading pauses."""
 
@@ -189,6 +191,8 @@ class Receiving(Connection):
             return b""
         if request.length == 0:
             self._begin(request)
+            if request.protocol is not None and self.phase == BUSY:
+                self.deadline = self.context.now + LOOK
             return data
         return self._begin_with_body(request, data)
 
@@ -302,24 +306,6 @@ class Receiving(Connection):
     def idle(self) -> bool:
         waits = self.phase == HEAD and self.beginning is None and self.id > 0
         return waits and not self.wire.buffered()
-
-    def late(self, now: float) -> None:
-        unsent = self.wire.buffered()
-        if unsent and (unsent < self.unsent or not self.unsent):
-            self._await_peer()  # it reads, if slowly; or has been given no time for it yet
-        elif unsent or self.phase == CLOSED:
-            log.debug("client=%s does not read", self.endpoints.client)
-            self._abort()
-        elif self.phase == DISCARD:
-            self.phase = CLOSED
-            self._await_peer()
-            self.wire.close()
-        elif self.phase == BODY and self.streams:
-            self._refuse(Refused(408, "the body came too slowly"))
-        elif self.phase == HEAD and self.beginning is not None:
-            self._refuse(Refused(408, "the request head came too slowly"))
-        else:
-            self._close()
 
     def _next(self) -> None:
         """Ready for the next request, which may be here already."""

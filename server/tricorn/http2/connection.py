@@ -19,7 +19,6 @@ from tricorn.connection import (
     Gone,
     Refused,
     Request,
-    Waiters,
 )
 from tricorn.fields import BODILESS, within_length
 from tricorn.http2 import frames
@@ -31,6 +30,7 @@ from tricorn.http2.reading import OPEN
 from tricorn.http2.representations import literal_block
 from tricorn.http2.shared import Head
 from tricorn.sections import CONNECTION_SPECIFIC, Malformed, classify, request_of, response_section
+from tricorn.waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -227,6 +227,8 @@ class Http2Connection(Living):
         self._watch()
 
     def drain(self) -> None:
+        for stream in self.streams.values():
+            stream.drain()
         if self.phase != OPEN:
             if self.phase < OPEN and not self.streams:
                 self._hang_up(Code.NO_ERROR)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from tricorn.connection import Field, Stream, Waiters
+from tricorn.connection import Field, Stream
+from tricorn.waiters import Waiters
 
 HIGH_WATER = 64 * 1024
 """Octets of a response that wait for the peer before its application has to."""

@@ -202,7 +202,9 @@ class Living(Sending):
 
     def _look_after_stream(self, id: int, flow: Flow, now: float) -> None:
         config = self.context.config
-        if not flow.ended:
+        if flow.stream.request.protocol is not None:
+            flow.stream.watch(now)
+        elif not flow.ended:
             if flow.window_in <= 0 or self.window_in <= 0 or not flow.invited:
                 flow.heard = now
                 flow.blocked += TICK

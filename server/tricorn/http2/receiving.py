@@ -124,7 +124,7 @@ class Receiving(Reading):
         declared = flow.declared
         if declared is not None and flow.received > declared:
             raise StreamFault(Code.PROTOCOL_ERROR, "more content than Content-Length says")
-        if 0 < self.shared.limits.body < flow.received:
+        if 0 < self.shared.limits.body < flow.received and not flow.stream.request.protocol:
             self._refuse(id, Refused(413, "the body is too large"))
             return
         if data:

@@ -17,8 +17,9 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from tricorn.connection import Connection, Context, Endpoints, Gone, Waiters, Wire
+from tricorn.connection import Connection, Context, Endpoints, Gone, Wire
 from tricorn.net import tls
+from tricorn.waiters import Waiters
 
 WRITE_HIGH_WATER = 64 * 1024
 """Octets buffered towards a peer above which its streams wait."""

@@ -21,12 +21,12 @@ from tricorn.connection import (
     Refused,
     Request,
     Stream,
-    Waiters,
     Wire,
 )
 from tricorn.http2.reference.machine import Failed, Machine
 from tricorn.sections import Entry, Malformed, classify, request_of, trailers_of
 from tricorn.target import Limits
+from tricorn.waiters import Waiters
 
 DRAINING = b"draining"
 """The PING whose answer says that the peer has seen the GOAWAY before it."""

@@ -1,0 +1,159 @@
+"""permessage-deflate (RFC 7692): what is agreed on, and an inflate that is bounded.
+
+wsproto's extension does the rest; here it is kept from inflating without end, and from taking a
+control frame between two fragments for the end of a message (wsproto 1.3.2).
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable
+
+from wsproto.extensions import PerMessageDeflate
+from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+
+NAME = "permessage-deflate"
+WINDOW_BITS = 12
+"""4 KiB instead of 32 for what we compress, and for what clients do that let themselves be told."""
+MEMORY_LEVEL = 5
+"""A compressor takes 16 KiB and its window four times, instead of 128 KiB and the same."""
+LARGEST_WINDOW_BITS = 15
+SMALLEST_WINDOW_BITS = 9
+"""zlib has no smaller one; for what we inflate a larger one is as good (RFC7692§7.1.2.2)."""
+
+# RFC7692§7.1: 8 to 15, without leading zeros; quoted or not (RFC6455§9.1).
+window_bits = re.compile(r'"?([89]|1[0-5])"?').fullmatch
+
+
+class Deflate(PerMessageDeflate):
+    """One connection's agreement, and its two streams of deflate."""
+
+    def __init__(
+        self,
+        most: int,
+        *,
+        client_bits: int = LARGEST_WINDOW_BITS,
+        server_bits: int = WINDOW_BITS,
+        client_forgets: bool = False,
+        server_forgets: bool = False,
+    ) -> None:
+        """Messages have at most `most` octets, inflated."""
+        super().__init__(
+            client_no_context_takeover=client_forgets,
+            client_max_window_bits=client_bits,
+            server_no_context_takeover=server_forgets,
+            server_max_window_bits=server_bits,
+        )
+        self._enabled = True
+        self.most = most
+        self.inflated = 0
+        """Octets of the message in progress."""
+        self.control = False
+        """The frame in progress is a control frame."""
+
+    def frame_inbound_header(
+        self,
+        proto: FrameDecoder | FrameProtocol,
+        opcode: Opcode,
+        rsv: RsvBits,
+        payload_length: int,
+    ) -> CloseReason | RsvBits:
+        self.control = opcode.iscontrol()
+        if self.control:
+            return RsvBits(False, False, False)  # RFC7692§6: never compressed
+        if opcode is not Opcode.CONTINUATION:
+            self.inflated = 0
+        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+
+    def frame_inbound_payload_data(
+        self, proto: FrameDecoder | FrameProtocol, data: bytes
+    ) -> bytes | CloseReason:
+        if self.control or not self._inbound_compressed:
+            return data
+        return self._inflate(data)
+
+    def frame_inbound_complete(
+        self, proto: FrameDecoder | FrameProtocol, fin: bool
+    ) -> bytes | CloseReason | None:
+        if self.control or not fin:
+            return None
+        compressed, self._inbound_compressed = self._inbound_compressed, None
+        if not compressed:
+            return None
+        tail = self._inflate(b"\x00\x00\xff\xff")  # RFC7692§7.2.2
+        if self.client_no_context_takeover:
+            self._decompressor = None
+        return tail
+
+    def _inflate(self, data: bytes) -> bytes | CloseReason:
+        assert self._decompressor is not None, "the header of the message has made it"
+        room = self.most - self.inflated
+        try:
+            # One octet more than there is room for tells that it is too much.
+            result = self._decompressor.decompress(bytes(data), room + 1)
+        except zlib.error:
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        self.inflated += len(result)
+        if len(result) > room:
+            return CloseReason.MESSAGE_TOO_BIG
+        return result
+
+    def frame_outbound(
+        self,
+        proto: FrameDecoder | FrameProtocol,
+        opcode: Opcode,
+        rsv: RsvBits,
+        data: bytes,
+        fin: bool,
+    ) -> tuple[RsvBits, bytes]:
+        if self._compressor is None and not opcode.iscontrol():
+            self._compressor = zlib.compressobj(
+                wbits=-self.server_max_window_bits, memLevel=MEMORY_LEVEL
+            )
+        return super().frame_outbound(proto, opcode, rsv, data, fin)
+
+
+def agree(offers: Iterable[bytes], most: int) -> tuple[Deflate, bytes] | None:
+    """The first offer that can be taken, and how it is taken; None where there is none."""
+    for value in offers:
+        for offer in value.decode("latin-1").split(","):
+            name, *parameters = (part.strip(" \t") for part in offer.split(";"))
+            if name == NAME and (agreed := _take(parameters, most)) is not None:
+                return agreed
+    return None
+
+
+def _take(parameters: list[str], most: int) -> tuple[Deflate, bytes] | None:
+    """RFC7692§5.1, §7: an offer with a parameter that is unknown, doubled or wrong is declined."""
+    given: dict[str, str | None] = {}
+    for parameter in parameters:
+        name, equals, value = parameter.partition("=")
+        if name in given:
+            return None
+        given[name] = value if equals else None
+    client_bits, server_bits = LARGEST_WINDOW_BITS, WINDOW_BITS
+    response = [NAME]
+    for name, text in given.items():
+        bits = window_bits(text) if text is not None else None
+        number = int(bits[1]) if bits else 0
+        match name:
+            case "server_no_context_takeover" | "client_no_context_takeover" if text is None:
+                response.append(name)
+            case "server_max_window_bits" if number >= SMALLEST_WINDOW_BITS:
+                server_bits = min(number, WINDOW_BITS)
+                response.append(f"{name}={server_bits}")
+            case "client_max_window_bits" if number or text is None:
+                asked = min(number or LARGEST_WINDOW_BITS, WINDOW_BITS)
+                client_bits = max(asked, SMALLEST_WINDOW_BITS)
+                response.append(f"{name}={asked}")
+            case _:
+                return None
+    agreed = Deflate(
+        most,
+        client_bits=client_bits,
+        server_bits=server_bits,
+        client_forgets="client_no_context_takeover" in given,
+        server_forgets="server_no_context_takeover" in given,
+    )
+    return agreed, "; ".join(response).encode("ascii")
