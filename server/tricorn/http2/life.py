@@ -103,6 +103,7 @@ class Living(Sending):
             self.rest()
 
     def _apply(self, payload: bytes) -> None:
+        window = self.initial_window_out
         for setting, value in frames.read_settings(payload):
             match setting:
                 case frames.HEADER_TABLE_SIZE:
@@ -112,13 +113,15 @@ class Living(Sending):
                 case frames.MAX_CONCURRENT_STREAMS:
                     self.most_pushes = min(value, DEFAULT_PUSHES)
                 case frames.INITIAL_WINDOW_SIZE:
-                    self._move_windows(value - self.initial_window_out)
+                    window = value
                 case frames.MAX_FRAME_SIZE:
                     self.frame_size_out = value
                 case frames.NO_RFC7540_PRIORITIES if value:
                     self.turns.forgo_tree()
                 case _:  # known, but nothing that changes what we send; or unknown (§6.5.2)
                     pass
+        if window != self.initial_window_out:  # once for all of them: there may be many streams
+            self._move_windows(window - self.initial_window_out)
         if self.pushes:
             self.endpoints.extensions["http.response.push"] = {}
         else:
@@ -301,6 +304,7 @@ class Living(Sending):
         stream.feed_reset(answered=answered)
         if stream.task is not None and not stream.task.done():
             self.orphans.add(stream)
+            stream.task.add_done_callback(lambda _: self.orphans.discard(stream))
 
     def _spend_reset(self) -> None:
         """CVE-2023-44487, CVE-2025-8671: work that was started for nothing."""
