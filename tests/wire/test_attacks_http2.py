@@ -12,7 +12,7 @@ from tests.support import apps, frames
 from tests.support.frames import GET, PREFACE
 from tests.support.h2peer import H2Peer
 from tests.wire.floods import FLOODS, pour, split
-from tests.wire.states import connected, holds, other
+from tests.wire.states import connected, holds, other, waits
 from tricorn.config import Config
 
 MOST_MEMORY = 16
@@ -79,7 +79,7 @@ def test_h2_01_who_takes_most_answers_may_cancel_the_others():
 
 
 def test_h2_01_applications_that_go_on_count_as_open():
-    gate = apps.Gate(waits_for_ever)
+    gate = apps.Gate(waits)
     peer = connected(gate, Config(h2_max_concurrent_streams=9))
     for id in range(1, 19, 2):
         peer.send(frames.headers(id), frames.rst(id))
@@ -92,11 +92,6 @@ def test_h2_01_applications_that_go_on_count_as_open():
     for _ in range(9):
         gate.open()
     peer.settle()
-
-
-async def waits_for_ever(gate, scope, receive, send):
-    """Takes no notice of the client's going."""
-    await gate.wait()
 
 
 def test_h2_04_answers_that_nobody_reads_are_bounded():
