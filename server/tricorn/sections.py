@@ -161,6 +161,32 @@ def request_of(
     )
 
 
+def with_target(request: Request, target: bytes, limits: Limits) -> Request | None:
+    """The same request for another target; None unless it is an ordinary one."""
+    if origin_form(target) is None or len(target) > limits.line:
+        return None
+    if b"%" in target or b"?" in target:
+        path, raw_path, query = split_target(target)
+    else:
+        path, raw_path, query = target.decode("ascii"), target, b""
+    return Request(
+        request.version,
+        request.method,
+        target,
+        request.authority,
+        path,
+        raw_path,
+        query,
+        request.headers,
+        request.length,
+        request.persistent,
+        None,
+        request.expects,
+        request.accepts_trailers,
+        request.priority,
+    )
+
+
 @dataclass(slots=True)
 class Said:
     """What the fields say that frame or route a request."""

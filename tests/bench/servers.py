@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -80,6 +81,27 @@ def free_port() -> int:
     return port
 
 
+GREETINGS = {
+    "1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)),
+}
+ALPN = {"1.1": "http/1.1", "2": "h2"}
+
+
+def greet(version: str, port: int, *, secure: bool) -> None:
+    """Waits for a first word from the server: who only listens need not be ready."""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
+        if secure:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            context.set_alpn_protocols([ALPN[version]])
+            client = context.wrap_socket(client)
+        client.sendall(GREETINGS[version])
+        if not client.recv(1):
+            raise ConnectionError("the server has closed the connection")
+
+
 @contextmanager
 def running(server: Server, version: str, files: Files | None) -> Iterator[tuple[int, int]]:
     """Starts a server on one core; its process id and its port."""
@@ -94,7 +116,7 @@ def running(server: Server, version: str, files: Files | None) -> Iterator[tuple
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                greet(version, port, secure=files is not None)
                 break
             except OSError:
                 if time.monotonic() > deadline or process.poll() is not None:

@@ -109,7 +109,7 @@ class Decoder(Generic[T]):
         self.most_fields = most_fields
         self.most_octets = most_octets
         """Of all fields of a block, with 32 for each (RFC9113§6.5.2)."""
-        self.known: dict[bytes, T] = {}
+        self.known: dict[Hashable, T] = {}
         self.stable = True
         """Whether the last block left the table alone, so that it means the same again."""
         self.table = vocabulary.static.copy()
@@ -172,12 +172,12 @@ class Decoder(Generic[T]):
             raise Refused(431, "too many header fields, or too large")
         return entries
 
-    def remember(self, block: bytes, value: T) -> None:
+    def remember(self, block: bytes, value: T, key: Hashable = None) -> None:
         """Keeps what was made of the block that was decoded last, if it will mean the same."""
         if self.stable and len(block) <= MOST_BLOCK:
             if len(self.known) >= MOST_BLOCKS:
                 self.known.clear()
-            self.known[block] = value
+            self.known[key or block] = value
 
     def set_table_size(self, size: int) -> None:
         """The peer has acknowledged a SETTINGS_HEADER_TABLE_SIZE of ours."""

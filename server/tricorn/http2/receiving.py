@@ -25,6 +25,7 @@ from tricorn.http2.frames import (
 )
 from tricorn.http2.header_blocks import CompressionError, Decoder
 from tricorn.http2.reading import LARGEST_BLOCK, Reading
+from tricorn.http2.recall import Recall
 from tricorn.http2.shared import Shared
 from tricorn.http2.turns import Turns
 from tricorn.priorities import Dependency, parse_priority
@@ -32,8 +33,6 @@ from tricorn.sections import Entry, Malformed, request_of, trailers_of
 
 MOST_HEADS = 256 * 1024
 """Octets of the heads of all open requests together (CVE-2026-49975)."""
-MOST_SEEN = 64
-"""Header blocks that a connection knows to have come once: those that come again are remembered."""
 LARGE_HEAD = 2 * 1024
 """Octets up to which a head is bounded enough by the number of streams."""
 
@@ -55,9 +54,9 @@ class Receiving(Reading):
         "last_served",
         "orphans",
         "owed",
+        "recall",
         "reset",
         "resets",
-        "seen_blocks",
         "starting",
         "turns",
         "window_in",
@@ -70,9 +69,7 @@ class Receiving(Reading):
         """The peer knows our settings."""
         self.decoder: Decoder[Request] = shared.decoder()
         self.known = self.decoder.known
-        """Requests without content by their header blocks, as long as those mean the same."""
-        self.seen_blocks: set[bytes] = set()
-        """Header blocks that have come once."""
+        self.recall = Recall(self.decoder, shared.limits)
         self.last_id = 0
         """The newest stream that the peer has opened."""
         self.last_promised = 0
@@ -170,7 +167,7 @@ class Receiving(Reading):
 
     def _take_block(self, id: int, block: bytes, *, ended: bool) -> None:
         self.carried += len(block)
-        request = self.known.get(block)
+        request = self.known.get(block) or self.recall.fill_in(block)
         if (
             request is not None
             and (request.length == 0) is ended
@@ -225,20 +222,15 @@ class Receiving(Reading):
             content = refusal is None and all(field != head for field, _, _ in entries)
             self._refuse(id, error, ended=ended, content=content)
             return
-        decoder = self.decoder
-        if len(entries) * decoder.largest > LARGE_HEAD:
+        size = 0
+        if len(entries) * self.decoder.largest > LARGE_HEAD:
             size = sum(size for _, _, size in entries)
+        if size > LARGE_HEAD:
             if size + sum(self.heads.values()) > MOST_HEADS:
                 raise StreamFault(Code.REFUSED_STREAM, "too much in the heads of requests")
             self.heads[id] = size
         elif (request.length == 0) is ended and request.protocol is None:
-            if block in self.seen_blocks:
-                decoder.remember(block, request)
-                request.remembered = block in self.known
-            elif decoder.stable:
-                if len(self.seen_blocks) >= MOST_SEEN:
-                    self.seen_blocks.clear()
-                self.seen_blocks.add(block)
+            self.recall.keep(block, request)
         if request.priority is not None and self.turns.extensible:
             self.turns.forgo_tree()
         self._begin(id, request, ended=ended)
