@@ -257,15 +257,18 @@ class Connection(ABC):
     def open(self, id: int, request: Request) -> Stream:
         """Makes the stream for a request and registers it; `start` follows in the same turn."""
         streams = self.context.streams
-        stream = (streams.get(request.protocol) or streams[None])(self, id, request)
-        self.streams[id] = stream
+        serve = streams[None]
+        if request.protocol is not None:
+            serve = streams.get(request.protocol, serve)
+        self.streams[id] = stream = serve(self, id, request)
         return stream
 
     def start(self, stream: Stream) -> None:
         """Starts the stream's task, when what has already arrived has been fed to it."""
+        # The name, because asyncio would format one for each request.
         context = self.context
         stream.task = asyncio.Task(
-            stream.run(), loop=context.loop, context=context.variables.copy()
+            stream.run(), loop=context.loop, context=context.variables.copy(), name="request"
         )
         context.running.add(stream)
 

@@ -21,6 +21,7 @@ from tests.support.certificates import Authority
 
 OURS = "tricorn"
 WARM_UP = 1
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def compare(case: Case, servers: list[Server], rounds: int, seconds: int, folder
     for number in range(rounds):
         # In another order each round, so that a machine that slows down is nobody's luck.
         for server in servers[number % len(servers) :] + servers[: number % len(servers)]:
-            figures[server.name].append(measure(case, server, seconds, folder))
+            figures[server.name].append(measured(case, server, seconds, folder))
     ours = figures.get(OURS, [])
     for name, rows in figures.items():
         microseconds = statistics.median(row.microseconds for row in rows)
@@ -69,6 +70,16 @@ def compare(case: Case, servers: list[Server], rounds: int, seconds: int, folder
             each = " ".join(f"{ratio:.2f}" for ratio in ratios)
             line += f"   ours/theirs {statistics.median(ratios):.2f} ({each})"
         print(line, flush=True)
+
+
+def measured(case: Case, server: Server, seconds: int, folder: Path) -> Figure:
+    """Tries again, a little, where a server does not answer; says so."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return measure(case, server, seconds, folder)
+        except RuntimeError as error:
+            print(f"  {server.name}: {error.args[0].splitlines()[0]}")
+    return measure(case, server, seconds, folder)
 
 
 def measure(case: Case, server: Server, seconds: int, folder: Path) -> Figure:

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Sequence
 from time import monotonic
 
+from tricorn.asgi.messages import final_status, octets
 from tricorn.asgi.scope import http_scope
 from tricorn.connection import (
     ApplicationError,
@@ -47,7 +48,7 @@ class Inbox:
 
     __slots__ = ("ended", "expected", "parts", "trailers")
 
-    def __init__(self, *, expected: bool) -> None:
+    def __init__(self, expected: bool) -> None:
         self.parts: list[bytes] = []
         self.ended = False
         self.trailers: Sequence[Field] = ()
@@ -89,7 +90,7 @@ class Exchange(Stream):
         self.request = request
         self.task = None
 
-        self.inbox = None if request.length == 0 else Inbox(expected=request.expects)
+        self.inbox = None if request.length == 0 else Inbox(request.expects)
         self.told = False
         """The application has been given the end of the body."""
         self.peer = PRESENT
@@ -109,13 +110,15 @@ class Exchange(Stream):
     def feed_data(self, data: bytes) -> None:
         if (inbox := self.inbox) is not None:
             inbox.parts.append(data)
-            self._wake()
+            if self.waiting is not None:
+                self._wake()
 
     def feed_end(self, trailers: Sequence[Field] = ()) -> None:
         if (inbox := self.inbox) is not None:
             inbox.ended = True
             inbox.trailers = trailers
-            self._wake()
+            if self.waiting is not None:
+                self._wake()
 
     def feed_reset(self, *, listening: bool = False, answered: int = 0) -> None:
         if self.peer == GONE:
@@ -136,7 +139,8 @@ class Exchange(Stream):
     async def run(self) -> None:
         context = self.context
         try:
-            await context.application(
+            application = context.application
+            await application(
                 http_scope(self.request, context, self.connection.endpoints),
                 self.receive,
                 self.send,
@@ -197,29 +201,31 @@ class Exchange(Stream):
         if kind == "http.response.body" and HEADED <= progress <= STARTED:
             data = message.get("body", b"")
             if data.__class__ is not bytes:
-                if not isinstance(data, (bytes, bytearray, memoryview)):
-                    raise ApplicationError(f"the content is bytes, not {type(data).__name__}")
-                data = bytes(data)  # a view may change before it has left
+                data = octets(data)
             if not message.get("more_body", False):
                 self._send_last(data)
             else:
                 turns = self.sent // TURN
                 self._send_part(data)
-                if not self.connection.room(self.id):
-                    await self.connection.writable(self.id)
-                elif self.sent // TURN > turns:
-                    # A client that reads as fast as we write would have the loop to itself.
-                    await asyncio.sleep(0)
+                if self.sent // TURN > turns or not self.connection.room(self.id):
+                    await self._make_room()
         elif kind == "http.response.start" and progress == WAITING:
             status = message["status"]
-            if not isinstance(status, int) or not 200 <= status <= 599:
-                raise ApplicationError(f"{status!r} is not the status of a final response")
-            self.status = int(status)  # an HTTPStatus, perhaps
+            if status.__class__ is not int or not 200 <= status <= 599:
+                status = final_status(status)
+            self.status = status
             self.fields = message.get("headers", ())
             self.trailing = message.get("trailers", False)
             self.progress = HEADED
         else:
             await self._send_other(kind, message)
+
+    async def _make_room(self) -> None:
+        if self.connection.room(self.id):
+            # A client that reads as fast as we write would have the loop to itself.
+            await asyncio.sleep(0)
+        else:
+            await self.connection.writable(self.id)
 
     def _send_last(self, data: bytes) -> None:
         if self.trailing:

@@ -6,8 +6,6 @@ from typing import Any
 
 from tricorn.connection import Context, Endpoints, Request, Scope
 
-ASGI = {"version": "3.0", "spec_version": "2.5"}
-
 
 def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scope:
     """The scope of one request; the containers in it are the application's to change."""
@@ -25,11 +23,12 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
             "urgency": priority.urgency,
             "incremental": priority.incremental,
         }
-    for name, value in endpoints.extensions.items():
-        extensions[name] = value.copy()
+    if endpoints.extensions:
+        for name, value in endpoints.extensions.items():
+            extensions[name] = value.copy()
     if (known := request.scope) is not None:
         scope = known.copy()
-        scope["asgi"] = ASGI.copy()
+        scope["asgi"] = {"version": "3.0", "spec_version": "2.5"}
         scope["scheme"] = endpoints.scheme
         scope["headers"] = [*request.headers]
         scope["client"] = endpoints.client
@@ -40,7 +39,7 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
     root_path = context.config.root_path
     scope = {
         "type": "http",
-        "asgi": ASGI.copy(),
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": request.version,
         "method": request.method,
         "scheme": endpoints.scheme,

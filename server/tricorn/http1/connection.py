@@ -24,16 +24,8 @@ from tricorn.connection import (
 from tricorn.fields import within_length
 from tricorn.http1.guard import H2C
 from tricorn.http1.head import Heads
-from tricorn.http1.receiving import (
-    BODY,
-    BUSY,
-    CLOSED,
-    DISCARD,
-    HEAD,
-    HIGH_WATER,
-    TUNNEL,
-    Receiving,
-)
+from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
+from tricorn.http1.receiving import HIGH_WATER, Receiving
 from tricorn.http1.response import Framing, ResponseHeads
 
 JOINED = 16 * 1024
@@ -121,10 +113,12 @@ class Http1Connection(Receiving):
         head, data, self.persistent = self.responses.whole(
             self.request, status, headers, data, persistent
         )
+        wire = self.wire
         if len(data) <= JOINED:
-            self.wire.write(head + data)
+            write = wire.write
+            write(head + data)
         else:
-            self.wire.writelines([head, data])
+            wire.writelines([head, data])
         self._finish()
 
     def _begin_response(

@@ -23,7 +23,11 @@ from tricorn.fields import (
 from tricorn.target import METHODS, Limits, split_target
 
 # RFC9112§3: one space between the parts. `#` never belongs into a request target (RFC9112§3.2).
-request_line = re.compile(rb"(%b++) (/[!\"$-~]*+) HTTP/1\.1" % TOKEN).fullmatch
+# The last group begins at the first `%` or `?`: all before it is path, and needs no decoding.
+request_line = re.compile(rb"(%b++) (/[!\"$&->@-~]*+)([!\"$-~]*+) HTTP/1\.1" % TOKEN).fullmatch
+
+# What a line means to the connection.
+ORDINARY, HOST, LENGTH, CLOSE = range(4)
 
 SPECIAL = frozenset(
     b"host content-length connection transfer-encoding upgrade expect te http2-settings".split()
@@ -48,8 +52,8 @@ class Heads:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.lines: Memory[bytes, Field] = Memory()
-        self.special: Memory[bytes, Field] = Memory()
-        """Lines that say how to frame or route: Host, Content-Length, Connection: close."""
+        self.special: Memory[bytes, tuple[int, Field, int]] = Memory()
+        """Meaning, field and number of the lines that mean something to the connection."""
         self.whole: Memory[bytes, Request] = Memory(REMEMBERED_HEADS)
 
     def parse(self, head: bytes) -> Request | None:
@@ -60,12 +64,11 @@ class Heads:
         limits = self.limits
         if match is None or len(lines) > limits.fields or len(first) > limits.line:
             return None
-        name, target = match.groups()
+        name, target, rest = match.groups()
         if (method := METHODS.get(name)) is None:
             return None
 
         known = self.lines.young
-        older = self.lines.old
         special = self.special.young
         headers: list[Field] = []
         authority: bytes | None = None
@@ -73,29 +76,27 @@ class Heads:
         persistent = familiar = True
         for line in lines:
             if (field := known.get(line)) is None:
-                if (field := special.get(line)) is None:
-                    if (field := older.get(line)) is not None:
-                        self.lines.keep(line, field)
-                        headers.append(field)
-                        continue
-                    if (field := self._unknown(line)) is None:
+                if (entry := special.get(line)) is None:
+                    if (entry := self._unknown(line)) is None:
                         return None
                     familiar = False
-                name, value = field
-                if name in SPECIAL:
-                    if name == b"host" and authority is None:
-                        authority = value
-                    elif name == b"content-length" and length is None:
-                        length = int(value)
-                    elif name == b"connection":
-                        persistent = persistent and value.lower() != b"close"
-                    else:
+                meaning, field, number = entry
+                if meaning == HOST:
+                    if authority is not None:
                         return None
+                    authority = field[1]
+                elif meaning == LENGTH:
+                    if length is not None:
+                        return None
+                    length = number
+                elif meaning == CLOSE:
+                    persistent = False
             headers.append(field)
 
         if authority is None or (length and 0 < limits.body < length):
             return None
-        if b"%" in target or b"?" in target:
+        if rest:
+            target += rest
             path, raw_path, query = split_target(target)
         else:
             path, raw_path, query = target.decode("ascii"), target, b""
@@ -116,35 +117,45 @@ class Heads:
             self.whole.keep(head, request)
         return request
 
-    def _unknown(self, line: bytes) -> Field | None:
-        """The field of a line that is not remembered as ordinary; None for the guard's."""
+    def _unknown(self, line: bytes) -> tuple[int, Field, int] | None:
+        """Meaning, field and number of a line that is not remembered as young.
+
+        None for a line that the guard has to judge.
+        """
+        lines = self.lines
+        if line in lines.old and (known := lines.recall(line)):
+            return ORDINARY, known, 0
         match = field_line(line)
         if match is None or len(line) > self.limits.line:
             return None
-        name = match[1].lower()
-        field = (name, match[2].rstrip(b" \t"))
+        name, value = match.groups()
+        name = name.lower()
+        field = (name, value.rstrip(b" \t"))
         if name in SPECIAL:
             return self.special.recall(line) or self._special(line, field)
         if len(line) < REMEMBERED_LENGTH and name not in VOLATILE:
-            self.lines.keep(line, field)
-        return field
+            lines.keep(line, field)
+        return ORDINARY, field, 0
 
-    def _special(self, line: bytes, field: Field) -> Field | None:
+    def _special(self, line: bytes, field: Field) -> tuple[int, Field, int] | None:
         name, value = field
-        memory = self.special
+        number = 0
         if name == b"host":
             if not valid_authority(value) or self.limits.misdirected(value):
                 return None
+            meaning = HOST
         elif name == b"content-length":
-            if content_length(value) is None:
+            if (length := content_length(value)) is None:
                 return None
-        elif name == b"connection":
-            if (option := value.lower()) == b"keep-alive":
-                memory = self.lines  # HTTP/1.1 does so anyway: it means nothing
-            elif option != b"close":
-                return None
+            meaning, number = LENGTH, length
+        elif name == b"connection" and (option := value.lower()) in (b"close", b"keep-alive"):
+            # HTTP/1.1 keeps the connection anyway: to say so means nothing.
+            meaning = CLOSE if option == b"close" else ORDINARY
         else:
             return None
         if len(line) < REMEMBERED_LENGTH:
-            memory.keep(line, field)
-        return field
+            if meaning == ORDINARY:
+                self.lines.keep(line, field)
+            else:
+                self.special.keep(line, (meaning, field, number))
+        return meaning, field, number

@@ -1,7 +1,7 @@
 """What comes from the peer on HTTP/1.1: heads, bodies, and what has to wait.
 
 An ordinary head is taken apart by `head`, any other by h11 behind `guard`; bodies by `body`. Each
-octet belongs to one of the phases below. What follows a whole request waits until that request is
+octet belongs to one phase (`phase`). What follows a whole request waits until that request is
 answered, unread if possible (RFC9112§9.3.2).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from enum import IntEnum
 
 from tricorn.connection import (
     BODY_GRACE,
@@ -24,27 +23,14 @@ from tricorn.connection import (
 )
 from tricorn.http1.body import Body, ChunkedBody, SizedBody
 from tricorn.http1.guard import H2C, Beginning, guarded
-from tricorn.http1.head import Heads
+from tricorn.http1.head import REMEMBERED_HEAD, Heads
+from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
 
 HIGH_WATER = 64 * 1024
 """Octets of content that wait for the application before reading pauses."""
 
 log = logging.getLogger(__name__)
 
-
-class Phase(IntEnum):
-    """What the next octet from the peer is."""
-
-    HEAD = 0  # of a request head
-    BODY = 1  # of a request's body
-    BUSY = 2  # of a later request, while one is being answered
-    TUNNEL = 3  # of another protocol
-    DISCARD = 4  # of no interest: our direction has ended, and we wait for the peer's end
-    CLOSED = 5  # of no interest: what is buffered still leaves
-
-
-# Compared on every request: plain names and plain integers.
-HEAD, BODY, BUSY, TUNNEL, DISCARD, CLOSED = (int(phase) for phase in Phase)
 
 NO_REQUEST = Request("1.1", "", b"", b"", "", b"", b"", ())
 """What a connection is about before its first request."""
@@ -65,12 +51,13 @@ class Receiving(Connection):
         "id",
         "invited",
         "known",
-        "most_requests",
+        "last",
         "paused",
         "persistent",
         "phase",
         "reading",
         "request",
+        "short",
         "stalled",
         "unread",
         "unsent",
@@ -80,6 +67,8 @@ class Receiving(Connection):
         super().__init__(context, wire, endpoints)
         self.heads = heads
         self.known = heads.whole.young.get
+        self.short = min(REMEMBERED_HEAD, heads.limits.head)
+        """Octets up to which what arrives may be one known head: it is not hashed in vain."""
         self.phase = HEAD
         self.held = b""
         """Octets for later: what follows the request in progress."""
@@ -107,7 +96,8 @@ class Receiving(Connection):
         self.unsent = 0
         """Octets that waited for the peer when the deadline was set."""
         config = context.config
-        self.most_requests = (config.keep_alive_max_requests or FOREVER) if config.keep_alive else 0
+        self.last = config.keep_alive_max_requests if config.keep_alive else 1
+        """The number of the request after which the connection closes; 0 for none."""
         self.deadline = context.now + config.request_header_timeout
 
     def feed(self, data: bytes) -> None:
@@ -116,7 +106,13 @@ class Receiving(Connection):
             if self.beginning is not None:
                 self._collect(self.beginning, data)
                 return
-            request = self.known(data)
+            request = None
+            size = len(data)
+            if size <= self.short:
+                known = self.known
+                request = known(data)
+                if request is None and data.find(b"\r\n\r\n") == size - 4:
+                    request = self.heads.parse(data)
             if request is None or request.length:
                 self._read(data)
             else:
@@ -181,8 +177,7 @@ class Receiving(Connection):
         if end > limits.head:
             raise Refused(431, f"the request head is longer than {limits.head} octets")
         head = data[: end + 4]
-        heads = self.heads
-        request = heads.whole.young.get(head) or heads.parse(head)
+        request = self.known(head) or self.heads.parse(head)
         if request is None:
             upgrades = [*self.context.streams, *[H2C] * self.context.config.h2c_upgrade]
             request = guarded(data[:end], limits, upgrades)
@@ -220,7 +215,7 @@ class Receiving(Connection):
         """Opens the stream of a request, and starts it unless a body follows."""
         self.id = id = self.id + 1
         self.request = request
-        self.persistent = request.persistent and id < self.most_requests
+        self.persistent = request.persistent and id != self.last
         self.deadline = FOREVER
         stream = self.open(id, request)
         if self.ended:
@@ -236,8 +231,8 @@ class Receiving(Connection):
         if size is not None and len(data) >= size:
             # All of it is here already: the application need not wait for any of it.
             self.phase = BUSY
-            self.unread = 0
-            self._take(data if len(data) == size else data[:size])
+            self.unread = size
+            stream.feed_data(data if len(data) == size else data[:size])
             stream.feed_end()
             self.start(stream)
             return data[size:]

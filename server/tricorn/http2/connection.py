@@ -119,7 +119,13 @@ class Http2Connection(Living):
         else:
             pack = frames.head.pack
             head = pack(len(block) << 8 | HEADERS, END_HEADERS, id)
-            self.emit(b"".join((head, block, pack(size << 8 | DATA, END_STREAM, id), data)))
+            answer = b"".join((head, block, pack(size << 8 | DATA, END_STREAM, id), data))
+            if self.feeding or self.out or len(self.streams) > 1:
+                self.emit(answer)
+            else:
+                # Nothing can join it: there is no need to wait for the end of the turn.
+                self.written += len(answer)
+                self.wire.write(answer)
         self.finish(id)
 
     def _head(self, key: tuple[int, tuple[Field, ...]]) -> Head:

@@ -9,7 +9,6 @@ before it is known.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 
 from tricorn.connection import Context, Endpoints, Stream, Wire
 from tricorn.http2 import frames
@@ -94,15 +93,28 @@ class Sending(Receiving):
         if size > min(self.window_out, flow.window_out) or self.turns.waiting or self._full():
             self._queue(id, flow, data)
             return
+        self._spend(flow, size)
+        flags = END_STREAM if flow.ending and flow.trailers is None else 0
         most = min(self.frame_size_out, LARGE_FRAME)
-        if size <= most:
-            self._send_part(id, flow, [data], size, last=True)
-        else:
+        pack = frames.head.pack
+        part: bytes | memoryview = data
+        if size > most:
             whole = memoryview(data)
-            for at in range(0, size, most):
-                part = whole[at : at + most]
-                self._send_part(id, flow, [part], len(part), last=at + most >= size)
+            head = pack(most << 8 | DATA, 0, id)
+            before = (size - 1) // most * most
+            for at in range(0, before, most):
+                self.out += (head, whole[at : at + most])
+            self.unflushed += before + before // most * frames.HEAD_SIZE
+            part = whole[before:]
+        self.out += (pack(len(part) << 8 | DATA, flags, id), part)
+        self.unflushed += frames.HEAD_SIZE + len(part)
+        self._plan_flush()
         self._complete(id, flow)
+
+    def _spend(self, flow: Flow, size: int) -> None:
+        flow.window_out -= size
+        self.window_out -= size
+        self.carried += size
 
     def _queue(self, id: int, flow: Flow, data: bytes) -> None:
         """There is not room for all of it: at the end of the turn the scheduler decides."""
@@ -136,7 +148,7 @@ class Sending(Receiving):
         size = left = min(flow.queued, TURN, self.window_out, flow.window_out)
         if self.feeding and size < DRIBBLE and size < flow.queued:
             self.budgets.control.spend(self.context.now)
-        parts = []
+        parts: list[memoryview] = []
         queue = flow.queue
         assert queue is not None, "what has a turn has something queued"
         while left:
@@ -147,7 +159,11 @@ class Sending(Receiving):
             parts.append(part)
             left -= len(part)
         flow.queued -= size
-        self._send_part(id, flow, parts, size, last=not flow.queued)
+        self._spend(flow, size)
+        last = not flow.queued and flow.ending and flow.trailers is None
+        self.out.append(frames.head.pack(size << 8 | DATA, END_STREAM if last else 0, id))
+        self.out += parts
+        self.unflushed += frames.HEAD_SIZE + size
         flow.stalled = self.context.now
         if not flow.queued:
             self.turns.forget(id)
@@ -156,17 +172,6 @@ class Sending(Receiving):
             self.turns.scheduler.blocked(id)
         if flow.queued <= LOW_WATER and flow.waiters is not None:
             flow.waiters.wake()
-
-    def _send_part(
-        self, id: int, flow: Flow, parts: Sequence[bytes | memoryview], size: int, *, last: bool
-    ) -> None:
-        flow.window_out -= size
-        self.window_out -= size
-        self.carried += size
-        flags = END_STREAM if last and flow.ending and flow.trailers is None else 0
-        self.emit(frames.head.pack(size << 8 | DATA, flags, id))
-        self.out.extend(parts)
-        self.unflushed += size
 
     def _complete(self, id: int, flow: Flow) -> None:
         """The queue is empty: if nothing follows, the response has ended."""
