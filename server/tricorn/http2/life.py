@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 
 from tricorn.connection import BODY_GRACE, FOREVER, Context, Endpoints, Refused, Wire
 from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
-from tricorn.http2.frames import ACK, DATA, END_STREAM, Code, ConnectionFault, StreamFault
+from tricorn.http2.frames import ACK, Code, ConnectionFault, StreamFault
 from tricorn.http2.header_blocks import TABLE_SIZE
 from tricorn.http2.reading import CLOSED, OPEN
 from tricorn.http2.sending import Sending
@@ -329,7 +328,7 @@ class Living(Sending):
         answered = flow is not None and flow.framed
         if not answered:
             wanted = content if stream is None else stream.request.method != "HEAD"
-            self._answer(id, refusal.status, content=wanted)
+            self.send_error(id, refusal.status, content=wanted)
         if answered or not ended:
             self.emit(frames.rst_stream(id, Code.CANCEL if answered else Code.NO_ERROR))
             self.forget(id)
@@ -338,19 +337,6 @@ class Living(Sending):
             self.context.refused(self.endpoints, refusal.status)
         else:
             self._orphan(id, 0 if answered else refusal.status)
-
-    def _answer(self, id: int, code: int, *, content: bool) -> None:
-        """An error's whole response."""
-        status = HTTPStatus(code)
-        text = f"{status.value} {status.phrase}\n".encode() if content else b""
-        if len(text) > min(self.window_out, self.initial_window_out):
-            text = b""
-        fields = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text)))
-        block = self.encoder.encode(code, fields) + self.shared.endings[0]
-        self.send_block(id, block, end=not text)
-        if text:
-            self.window_out -= len(text)
-            self.emit(frames.frame(DATA, END_STREAM, id, text))
 
     def _fail(self, fault: ConnectionFault) -> None:
         log.debug("client=%s %s: %s", self.endpoints.client, fault.code.name, fault)
