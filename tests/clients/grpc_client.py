@@ -27,7 +27,8 @@ def failure(call):
     try:
         messages.extend(call)
     except grpc.RpcError as error:
-        trailers = {key: value for key, value in error.trailing_metadata() or ()}
+        # A status without an answer comes with the fields of the head.
+        trailers = {k: v for k, v in error.trailing_metadata() or () if k.startswith("x-")}
         return [error.code().name, error.details(), trailers, [each.decode() for each in messages]]
     return "it went well"
 

@@ -70,13 +70,6 @@ def test_download_part_by_part(client):
         assert sum(len(part) for part in answer.iter_bytes()) == 100 * 16384
 
 
-def test_download_that_is_given_up(client):
-    for _ in range(10):
-        with client.stream("GET", "/download?parts=100000") as answer:
-            next(answer.iter_bytes())
-    assert client.get("/hello").text == "hello\n"
-
-
 def test_head_and_errors(client):
     assert client.head("/hello").headers["content-length"] == "6"
     assert client.get("/missing").status_code == 404

@@ -3,10 +3,9 @@
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 """
 
-import asyncio
 import struct
 
-INVALID_ARGUMENT, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL = 3, 4, 12, 13
+INVALID_ARGUMENT, UNIMPLEMENTED, INTERNAL = 3, 12, 13
 
 
 class Failure(Exception):
@@ -42,6 +41,11 @@ class Call:
                 raise ConnectionError("the client has gone")
             self._buffer += event["body"]
             self._more = event["more_body"]
+
+    async def gone(self):
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        raise ConnectionError("the client has gone")
 
     async def message(self):
         async for message in self.messages():
@@ -108,8 +112,9 @@ async def fail(call):
 
 
 async def wait(call):
+    """Until the client gives up."""
     await call.message()
-    await asyncio.sleep(3600)
+    await call.gone()
 
 
 METHODS = {f"/tests.Service/{each.__name__}": each for each in (unary, count, total, chat)}
@@ -127,3 +132,5 @@ async def app(scope, receive, send):
         await call.end(0)
     except Failure as failure:
         await call.end(failure.status, failure.text)
+    except ConnectionError:
+        pass
