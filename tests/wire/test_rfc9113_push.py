@@ -9,7 +9,7 @@ from tests.support import apps, frames
 from tests.support.apps import body, start
 from tests.support.frames import GET
 from tests.support.peers import errors
-from tests.wire.states import connected, holds
+from tests.wire.states import NOTHING, connected, connection, cost, holds, stream
 from tricorn.config import Config
 
 # 8.4. Server Push
@@ -96,3 +96,64 @@ def test_what_cannot_be_asked_for_cannot_be_pushed(path):
     peer.send(frames.headers(1))
     assert not peer.promised and peer.answer(1).status == 500
     errors.expect("cannot be pushed")
+
+
+# 5.1. Stream States: reserved, and half-closed (remote)
+
+
+def promised():
+    """A connection on which stream 2 was promised, and nothing is answered."""
+
+    async def application(scope, receive, send):
+        if scope["path"] == "/":
+            await send({"type": "http.response.push", "path": "/pushed", "headers": []})
+        if scope["path"] != "/other":
+            scope = {"path": "/"}
+        await holds(scope, receive, send)
+
+    peer = connected(application, PUSHING)
+    peer.send(frames.headers(1))
+    assert list(peer.promised) == [2] and not peer.resets
+    return peer
+
+
+STREAM_CLOSED = stream(frames.STREAM_CLOSED)
+PROTOCOL = connection(frames.PROTOCOL_ERROR)
+
+
+@pytest.mark.parametrize(
+    "data, expected",
+    [
+        (frames.data(2, b"x"), STREAM_CLOSED),
+        (frames.data(2, end=True), STREAM_CLOSED),
+        (frames.headers(2, [(b"x", b"y")]), PROTOCOL),
+        (frames.headers(2), PROTOCOL),
+        (frames.priority(2, 1), NOTHING),
+        (frames.priority_update(2, b"u=1"), NOTHING),
+        (frames.rst(2), NOTHING),
+        (frames.window_update(2, 1), NOTHING),
+        (frames.window_update(2, 0), stream(frames.PROTOCOL_ERROR)),
+        (frames.window_update(2, 2**31 - 1), stream(frames.FLOW_CONTROL_ERROR)),
+        (frames.data(4), PROTOCOL),
+        (frames.rst(4), PROTOCOL),
+        (frames.window_update(4, 1), PROTOCOL),
+    ],
+)
+def test_a_frame_of_a_pushed_stream(data, expected):
+    assert cost(promised(), data, 2) == expected
+
+
+def test_goaway_counts_the_streams_of_the_client_only():  # §6.8
+    peer = promised()
+    peer.send(frames.ping(stream=1))
+    assert peer.goaways == [(1, frames.PROTOCOL_ERROR)]
+
+
+def test_a_push_may_be_the_last_stream_of_a_connection():
+    peer = connected(pushes(), PUSHING, settings={frames.INITIAL_WINDOW_SIZE: 0})
+    peer.generous = False
+    peer.send(frames.headers(1))
+    peer.send(frames.window_update(1, 9), frames.goaway())
+    assert peer.answer(1).complete and not peer.closed
+    peer.send(frames.window_update(2, 9))
+    assert peer.answer(2).complete and peer.closed

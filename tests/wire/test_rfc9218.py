@@ -127,6 +127,18 @@ def test_the_priority_is_in_the_scope_as_the_field_that_it_is():
     assert (b"priority", b"u=1, i") in app.call.scope["headers"]
 
 
+def test_the_more_urgent_comes_first_where_the_transport_is_what_is_short():  # §10
+    peer = starved()
+    peer.grant(0, 2**30)
+    peer.stop_reading()
+    peer.send(*[asking(id, b"u=5") for id in range(3, 23, 2)])
+    peer.send(asking(23, b"u=0"))
+    peer.read()
+    sent = of([each.stream_id for each in peer.of(DataFrame)][1:])
+    assert [id for id in sent if id != 23] == [1, *range(3, 23, 2)]
+    assert sent.index(23) < 6, "only what was on its way already comes before it"
+
+
 # 7.1. HTTP/2 PRIORITY_UPDATE Frame
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 
 from tricorn.connection import BODY_GRACE, FOREVER, Context, Endpoints, Refused, Wire
 from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
-from tricorn.http2.frames import ACK, DATA, END_STREAM, Code, ConnectionFault, StreamFault
+from tricorn.http2.frames import ACK, Code, ConnectionFault, StreamFault
 from tricorn.http2.header_blocks import TABLE_SIZE
 from tricorn.http2.reading import CLOSED, OPEN
 from tricorn.http2.sending import Sending
@@ -103,6 +102,7 @@ class Living(Sending):
             self.rest()
 
     def _apply(self, payload: bytes) -> None:
+        window = self.initial_window_out
         for setting, value in frames.read_settings(payload):
             match setting:
                 case frames.HEADER_TABLE_SIZE:
@@ -112,13 +112,15 @@ class Living(Sending):
                 case frames.MAX_CONCURRENT_STREAMS:
                     self.most_pushes = min(value, DEFAULT_PUSHES)
                 case frames.INITIAL_WINDOW_SIZE:
-                    self._move_windows(value - self.initial_window_out)
+                    window = value
                 case frames.MAX_FRAME_SIZE:
                     self.frame_size_out = value
                 case frames.NO_RFC7540_PRIORITIES if value:
                     self.turns.forgo_tree()
                 case _:  # known, but nothing that changes what we send; or unknown (§6.5.2)
                     pass
+        if window != self.initial_window_out:  # once for all of them: there may be many streams
+            self._move_windows(window - self.initial_window_out)
         if self.pushes:
             self.endpoints.extensions["http.response.push"] = {}
         else:
@@ -303,6 +305,7 @@ class Living(Sending):
         stream.feed_reset(answered=answered)
         if stream.task is not None and not stream.task.done():
             self.orphans.add(stream)
+            stream.task.add_done_callback(lambda _: self.orphans.discard(stream))
 
     def _spend_reset(self) -> None:
         """CVE-2023-44487, CVE-2025-8671: work that was started for nothing."""
@@ -327,7 +330,7 @@ class Living(Sending):
         answered = flow is not None and flow.framed
         if not answered:
             wanted = content if stream is None else stream.request.method != "HEAD"
-            self._answer(id, refusal.status, content=wanted)
+            self.send_error(id, refusal.status, content=wanted)
         if answered or not ended:
             self.emit(frames.rst_stream(id, Code.CANCEL if answered else Code.NO_ERROR))
             self.forget(id)
@@ -336,19 +339,6 @@ class Living(Sending):
             self.context.refused(self.endpoints, refusal.status)
         else:
             self._orphan(id, 0 if answered else refusal.status)
-
-    def _answer(self, id: int, code: int, *, content: bool) -> None:
-        """An error's whole response."""
-        status = HTTPStatus(code)
-        text = f"{status.value} {status.phrase}\n".encode() if content else b""
-        if len(text) > min(self.window_out, self.initial_window_out):
-            text = b""
-        fields = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text)))
-        block = self.encoder.encode(code, fields) + self.shared.endings[0]
-        self.send_block(id, block, end=not text)
-        if text:
-            self.window_out -= len(text)
-            self.emit(frames.frame(DATA, END_STREAM, id, text))
 
     def _fail(self, fault: ConnectionFault) -> None:
         log.debug("client=%s %s: %s", self.endpoints.client, fault.code.name, fault)

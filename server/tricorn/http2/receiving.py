@@ -117,6 +117,7 @@ class Receiving(Reading):
         data = payload
         if flags & PADDED:
             data = frames.unpadded(flags, payload)
+            self.carried -= size - len(data)
             self.consumed(id, size - len(data))
         flow.heard = self.context.now
         flow.invited = True
@@ -172,7 +173,7 @@ class Receiving(Reading):
             and (request.length == 0) is ended
             and id & 1
             and self.last_id < id <= self.last_served
-            and (len(self.streams) < self.shared.most_streams or not self._crowded())
+            and len(self.streams) + len(self.orphans) < self.shared.most_streams
         ):
             self.last_id = id
             self._begin(id, request, ended=ended)
@@ -264,11 +265,7 @@ class Receiving(Reading):
 
     def _crowded(self) -> bool:
         """Whether as many requests are open as may be, or their applications still run."""
-        most = self.shared.most_streams
-        if len(self.streams) + len(self.orphans) < most:
-            return False
-        self.orphans = {each for each in self.orphans if each.task and not each.task.done()}
-        return len(self.streams) + len(self.orphans) >= most
+        return len(self.streams) + len(self.orphans) >= self.shared.most_streams
 
     def _start_streams(self) -> None:
         starting = self.starting

@@ -9,6 +9,7 @@ before it is known.
 from __future__ import annotations
 
 from collections import deque
+from http import HTTPStatus
 
 from tricorn.connection import Context, Endpoints, Stream, Wire
 from tricorn.http2 import frames
@@ -193,6 +194,19 @@ class Sending(Receiving):
 
     def send_block(self, id: int, block: bytes, *, end: bool) -> None:
         self.emit(frames.header_block(id, block, self.frame_size_out, end=end))
+
+    def send_error(self, id: int, code: int, *, content: bool) -> None:
+        """The whole response to what no application has answered."""
+        status = HTTPStatus(code)
+        text = f"{status.value} {status.phrase}\n".encode() if content else b""
+        if len(text) > min(self.window_out, self.initial_window_out):
+            text = b""
+        fields = ((b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text)))
+        block = self.encoder.encode(code, fields) + self.shared.endings[0]
+        self.send_block(id, block, end=not text)
+        if text:
+            self.window_out -= len(text)
+            self.emit(frames.frame(DATA, END_STREAM, id, text))
 
     def widen(self, id: int, flow: Flow, octets: int) -> None:
         flow.window_out += octets
