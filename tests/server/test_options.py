@@ -309,7 +309,6 @@ def test_configuration_in_python_is_refused(name):
         (["-p", "x"], "-p is not offered by this version; leave it out"),
         (["-D"], "-D is not offered by this version; leave it out"),
         (["--limit-max-requests", "5"], "is not offered by this version"),
-        (["--ws-max-size", "5"], "is not offered by this version"),
         (["--workers", "-1"], "--workers: '-1' is not a whole number from 0 to 512, or auto"),
         (["-w", "x"], "-w: 'x' is not a whole number"),
         (["--timeout-keep-alive", "x"], "--timeout-keep-alive: 'x' is not a time"),
