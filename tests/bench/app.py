@@ -9,13 +9,19 @@ BIG = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % (PARTS * le
 
 
 async def app(scope, receive, send):
-    """Every path but /big and /post answers 13 octets."""
+    """Every path but /big and /post answers 13 octets; WebSockets echo."""
     if scope["type"] == "lifespan":
         while True:
             message = await receive()
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
+        return
     if scope["path"] == "/big":
         await send({"type": "http.response.start", "status": 200, "headers": BIG})
         for number in range(PARTS):

@@ -56,11 +56,8 @@ class Case:
     paths: int = 1
     """How many different ones HTTP/2 asks for, with a browser's fields if they are many."""
     octets: int = 0
-    """The body of a request of HTTP/2."""
-
-    @property
-    def version(self) -> str:
-        return "2" if self.streams else "1.1"
+    """The body of a request of HTTP/2, or of each message of a WebSocket."""
+    version: str = "1.1"
 
 
 CASES = {
@@ -72,11 +69,13 @@ CASES = {
         Case("h1-post", path="/post", script=POST),
         Case("h1-big", path="/big", connections=16),
         Case("h1-tls", tls=True),
-        Case("h2", connections=8, streams=16),
-        Case("h2-varied", connections=8, streams=16, paths=1000),
-        Case("h2-m1", connections=64, streams=1),
-        Case("h2-post", path="/post", connections=8, streams=16, octets=4096),
-        Case("h2-big", path="/big", connections=4, streams=4),
-        Case("h2-tls", connections=64, streams=1, tls=True),
+        Case("h2", connections=8, streams=16, version="2"),
+        Case("h2-varied", connections=8, streams=16, paths=1000, version="2"),
+        Case("h2-m1", connections=64, streams=1, version="2"),
+        Case("h2-post", path="/post", connections=8, streams=16, octets=4096, version="2"),
+        Case("h2-big", path="/big", connections=4, streams=4, version="2"),
+        Case("h2-tls", connections=64, streams=1, tls=True, version="2"),
+        Case("ws", octets=32, version="ws"),
+        Case("ws-16k", octets=16 * 1024, version="ws"),
     )
 }

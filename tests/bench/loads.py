@@ -1,9 +1,10 @@
-"""The clients: wrk for HTTP/1.1, h2load for HTTP/2, each on a core of its own."""
+"""The clients: wrk for HTTP/1.1, h2load for HTTP/2, our own for WebSocket, on a core of theirs."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,7 +65,20 @@ def h2load(case: Case, port: int, folder: Path) -> Load:
     return load
 
 
-LOADS = {"1.1": wrk, "2": h2load}
+def wsload(case: Case, port: int, folder: Path) -> Load:
+    command = [*PINNED, sys.executable, "-m", "tests.bench.wsload", str(port)]
+    command += ["--connections", str(case.connections), "--size", str(case.octets)]
+
+    def load(seconds: int) -> tuple[int, float]:
+        count, elapsed = run([*command, "--seconds", str(seconds)]).split()
+        if count == "0":
+            raise RuntimeError(f"no messages from port {port}")
+        return int(count), float(elapsed)
+
+    return load
+
+
+LOADS = {"1.1": wrk, "2": h2load, "ws": wsload}
 
 
 def run(command: list[str]) -> str:

@@ -58,17 +58,29 @@ SERVERS = {
     for server in (
         Server(
             "tricorn",
-            {"1.1": TRICORN, "2": TRICORN},
+            {"1.1": TRICORN, "2": TRICORN, "ws": TRICORN},
             "--certfile {certificate} --keyfile {key}",
         ),
-        Server("uvicorn", {"1.1": UVICORN}, "--ssl-certfile {certificate} --ssl-keyfile {key}"),
+        Server(
+            "uvicorn",
+            {"1.1": UVICORN, "ws": UVICORN + " --ws websockets"},
+            "--ssl-certfile {certificate} --ssl-keyfile {key}",
+        ),
         Server(
             "granian",
-            {"1.1": GRANIAN + "auto", "2": GRANIAN + "2"},
+            {"1.1": GRANIAN + "auto", "2": GRANIAN + "2", "ws": GRANIAN + "1"},
             "--ssl-certificate {certificate} --ssl-keyfile {key}",
         ),
-        Server("h2corn", {"1.1": H2CORN, "2": H2CORN}, "--certfile {certificate} --keyfile {key}"),
-        Server("hypercorn", {"2": HYPERCORN}, "--certfile {certificate} --keyfile {key}"),
+        Server(
+            "h2corn",
+            {"1.1": H2CORN, "2": H2CORN, "ws": H2CORN},
+            "--certfile {certificate} --keyfile {key}",
+        ),
+        Server(
+            "hypercorn",
+            {"2": HYPERCORN, "ws": HYPERCORN},
+            "--certfile {certificate} --keyfile {key}",
+        ),
     )
 }
 
@@ -82,6 +94,7 @@ def free_port() -> int:
 
 
 GREETINGS = {
+    "ws": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)),
 }
