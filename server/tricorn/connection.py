@@ -183,6 +183,10 @@ class Wire(Protocol):
 
     def resume_reading(self) -> None: ...
 
+    def divert(self, feed: Callable[[bytes], None]) -> None:
+        """What arrives goes there from now on."""
+        ...
+
     def switch(self, version: str) -> Connection:
         """The connection that speaks another version from here on, in place of the present one."""
         ...

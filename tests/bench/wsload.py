@@ -15,8 +15,8 @@ from typing import cast
 
 import uvloop
 
-MASK = bytes(4)
-"""A mask that changes nothing: the server has to apply it all the same."""
+MASK = b"\x12\x34\x56\x78"
+"""Every message has the same one."""
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"

@@ -100,7 +100,7 @@ class MemoryWire:
         if self.paused or self.closing or self.lost or self.connection is None:
             return
         if self._segments:
-            self.connection.feed(self._segments.popleft())
+            self.feed(self._segments.popleft())
             self._schedule()
         elif self.ended and not self._end_told:
             self._end_told = True
@@ -136,11 +136,15 @@ class MemoryWire:
 
     # Called by the connection
 
+    def divert(self, feed: Callable[[bytes], None]) -> None:
+        self.feed = feed
+
     def switch(self, version: str) -> Connection:
         if self.connection is not None:
             self.context.connections.discard(self.connection)
         self.connection = self.versions[version](self.context, self, self.endpoints)
         self.context.connections.add(self.connection)
+        self.divert(self.connection.feed)
         return self.connection
 
     def _write(self, data: bytes) -> None:

@@ -148,6 +148,7 @@ class Http1Connection(Receiving):
             raise ApplicationError("101 for a request that asked for no upgrade")
         self.wire.write(self.responses.switching(protocol, headers))
         self.phase = TUNNEL
+        self.wire.divert(self._take)
         self.deadline = self.context.now + LOOK
         self.unread = 0
         held, self.held = self.held, b""

@@ -123,8 +123,6 @@ class Receiving(Connection):
             self._read(data)
         elif phase == BUSY:
             self._hold(data)
-        elif phase == TUNNEL:
-            self._take(data)
         elif phase == DISCARD:
             self._waste(data)
 
@@ -282,6 +280,8 @@ class Receiving(Connection):
             if self.unread > HIGH_WATER:
                 self._pause()
             stream.feed_data(data)
+        elif self.phase == DISCARD:  # of a tunnel that has ended
+            self._waste(data)
 
     def _waste(self, data: bytes) -> None:
         self.budget -= len(data)

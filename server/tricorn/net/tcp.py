@@ -92,13 +92,7 @@ class TcpWire(asyncio.Protocol):
         agreed = encrypted.selected_alpn_protocol() if encrypted else None
         self.switch(agreed or "http/1.1")
         if encrypted is None and "h2c" in self._versions:
-            self._feed(self._sniff)
-
-    def _feed(self, feed: Callable[[bytes], None]) -> None:
-        """What arrives goes there."""
-        self.data_received = feed
-        # A loop looks `data_received` up when it is given the protocol; let it look again.
-        self._transport.set_protocol(self)
+            self.divert(self._sniff)
 
     def _sniff(self, data: bytes) -> None:
         """The first octets of a client that may know that HTTP/2 is spoken here."""
@@ -111,7 +105,7 @@ class TcpWire(asyncio.Protocol):
         if data.startswith(PREFACE[:TELLING]):
             connection = self.switch("h2c")
         if connection is not None:
-            self._feed(connection.feed)
+            self.divert(connection.feed)
             connection.feed(data)
 
     def eof_received(self) -> bool:
@@ -150,6 +144,11 @@ class TcpWire(asyncio.Protocol):
 
     # Called by the connection
 
+    def divert(self, feed: Callable[[bytes], None]) -> None:
+        self.data_received = feed
+        # A loop looks `data_received` up when it is given the protocol; let it look again.
+        self._transport.set_protocol(self)
+
     def switch(self, version: str) -> Connection:
         connections = self._context.connections
         endpoints = self._endpoints()
@@ -158,7 +157,7 @@ class TcpWire(asyncio.Protocol):
             endpoints = self._connection.endpoints
         self._connection = connection = self._versions[version](self._context, self, endpoints)
         connections.add(connection)
-        self._feed(connection.feed)
+        self.divert(connection.feed)
         return connection
 
     def writelines(self, parts: Sequence[bytes | memoryview]) -> None:

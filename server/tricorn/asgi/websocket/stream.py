@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from tricorn.asgi.gone import comes_of_gone
 from tricorn.asgi.messages import final_status, octets
@@ -123,7 +122,25 @@ class WebSocket(Speaking):
         kind = message["type"]
         state = self.state
         if state == OPEN and kind == "websocket.send":
-            await self._send_message(message.get("text"), message.get("bytes"))
+            text = message.get("text")
+            data = message.get("bytes")
+            if text is not None:
+                if not isinstance(text, str):
+                    raise ApplicationError(f"the text is str, not {type(text).__name__}")
+                first, payload = TEXT, text.encode()
+            elif data is not None:
+                first, payload = BINARY, data if data.__class__ is bytes else octets(data)
+            else:
+                raise ApplicationError("websocket.send needs text or bytes")
+            if self.deflated is not None and len(payload) >= DEFLATED:
+                sent = self.deflated.frame(payload if first == BINARY else text or "")
+            else:
+                sent = frame(first, payload)
+            self.sent += len(sent)
+            connection = self.connection
+            connection.send_data(self.id, sent)
+            if not connection.room(self.id):
+                await connection.writable(self.id)
         elif state >= CLOSING:
             raise Gone("the websocket is closed")
         elif state == CONNECTING and kind == "websocket.accept":
@@ -138,22 +155,6 @@ class WebSocket(Speaking):
             await self._send_denial(message.get("body", b""), message.get("more_body", False))
         else:
             raise ApplicationError(f"{kind!r} while the websocket is {NAMES[state]}")
-
-    async def _send_message(self, text: Any, data: Any) -> None:
-        if text is not None:
-            if not isinstance(text, str):
-                raise ApplicationError(f"the text is str, not {type(text).__name__}")
-            first, payload = TEXT, text.encode()
-        elif data is not None:
-            first, payload = BINARY, data if data.__class__ is bytes else octets(data)
-        else:
-            raise ApplicationError("websocket.send needs text or bytes")
-        if self.deflated is not None and len(payload) >= DEFLATED:
-            self._send_frame(self.deflated.frame(payload if first == BINARY else text))
-        else:
-            self._send_frame(frame(first, payload))
-        if not self.connection.room(self.id):
-            await self.connection.writable(self.id)
 
     def _accept(self, subprotocol: str | None, headers: list[Field]) -> None:
         config = self.context.config
