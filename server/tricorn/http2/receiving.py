@@ -52,6 +52,7 @@ class Receiving(Reading):
         "last_id",
         "last_promised",
         "last_served",
+        "last_unsure",
         "orphans",
         "owed",
         "recall",
@@ -86,6 +87,8 @@ class Receiving(Reading):
         """The octets of large request heads."""
         self.reset: dict[int, None] = {}
         """Streams that we have reset, of which frames may still arrive; the oldest first."""
+        self.last_unsure = 0
+        """Up to here a stream may be one of them that is not known any more."""
         self.orphans: set[Stream] = set()
         """Streams that were reset while their applications went on."""
         self.turns = Turns(context.config.priority)
@@ -158,7 +161,7 @@ class Receiving(Reading):
 
     def _take_late(self, id: int) -> None:
         """A frame of a stream that has been closed."""
-        if id not in self.reset and id <= self.last_served:
+        if id not in self.reset and self.last_unsure < id <= self.last_served:
             # RFC9113§5.1: the peer has ended it, or reset it, and knows.
             raise ConnectionFault(Code.STREAM_CLOSED, "a frame of a stream that has ended")
         self.budgets.control.spend(self.context.now)

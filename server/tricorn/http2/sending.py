@@ -257,5 +257,7 @@ class Sending(Receiving):
 
     def forget(self, id: int) -> None:
         if len(self.reset) >= MOST_RESET:
-            del self.reset[next(iter(self.reset))]
+            oldest = next(iter(self.reset))
+            del self.reset[oldest]
+            self.last_unsure = max(self.last_unsure, oldest)
         self.reset[id] = None
