@@ -189,6 +189,17 @@ def test_an_update_costs_nothing_otherwise(id, value):
     assert cost(connected(), frames.priority_update(id, value)) == NOTHING
 
 
+def test_streams_that_never_come_do_not_keep_others_from_being_heard():
+    peer = starved()
+    for id in range(101, 701, 2):
+        peer.send(frames.priority_update(id, b"u=0"))
+        peer.advance(0.2)
+        peer.send(frames.ping())
+    peer.send(frames.priority_update(705, b"u=0"))
+    peer.send(asking(703, b"u=1") + asking(705, b"u=4"))
+    assert of(order(peer)) == [705, 703]
+
+
 def test_updates_of_streams_that_have_ended_are_ignored():
     peer = starved()
     peer.send(frames.priority_update(1, b"u=0"))
@@ -267,6 +278,14 @@ def test_a_tree_can_be_changed():
     assert order(peer, 1) == [3]
     peer.send(frames.priority(3, 5, 20))
     assert of(order(peer)) == [5, 3]
+
+
+def test_a_stream_can_be_put_back_where_it_was():
+    peer = starved()
+    peer.send(in_tree(3) + in_tree(5, 3, 20))
+    assert order(peer, 2) == [3, 3]
+    peer.send(frames.priority(5))
+    assert set(order(peer, 2)) == {3, 5}
 
 
 def test_a_circle_is_opened_and_everything_is_sent():  # CVE-2015-8659

@@ -293,7 +293,9 @@ class Receiving(Reading):
     def _take_dependency(self, id: int, dependency: Dependency) -> None:
         if dependency.parent == id:
             raise StreamFault(Code.PROTOCOL_ERROR, "a stream that depends on itself")
-        if dependency != Dependency() and (id in self.streams or id > self.last_id):
+        # What says no more than silence does is no reason to begin a tree.
+        said = dependency != Dependency() or id in self.turns.stated
+        if said and (id in self.streams or id > self.last_id):
             self.turns.state(id, dependency)
 
     def _take_priority_update(self, id: int, payload: bytes) -> None:
