@@ -219,6 +219,7 @@ FLOODS: dict[str, Flood] = {
     "H2-11-empty-data": Flood(frames.data(1) * 10_000, UPLOAD),
     "H2-11-empty-padded-data": Flood(frames.data(1, padding=0) * 10_000, UPLOAD),
     "H2-11-empty-data-nowhere": Flood(frames.data(1) * 10_000, DEAD),
+    "H2-11-data-nowhere": Flood(frames.data(1, b"x") * 20_000, DEAD, code=None),
     "H2-11-empty-headers-nowhere": Flood(frames.headers(1, b"", end=False) * 10_000, DEAD),
     "H2-12-references": Flood(split(HEAD + BOMB + b"\xbe" * 61_000), code=None),
     "H2-14-size-updates": Flood(split(b"\x20" * 65_000), code=frames.COMPRESSION_ERROR),

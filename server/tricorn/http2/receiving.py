@@ -153,18 +153,19 @@ class Receiving(Reading):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "DATA before HEADERS")
         if id in self.streams:
             raise StreamFault(Code.STREAM_CLOSED, "DATA behind END_STREAM")
-        self._take_late(id)
+        self._take_late(id, size)
 
     def _idle(self, id: int) -> bool:
         """Whether the stream has never been opened (RFC9113§5.1)."""
         return id > (self.last_id if id & 1 else self.last_promised)
 
-    def _take_late(self, id: int) -> None:
-        """A frame of a stream that has been closed."""
+    def _take_late(self, id: int, size: int = 0) -> None:
+        """A frame of a stream that has been closed; with content, much of it may be on its way."""
         if id not in self.reset and self.last_unsure < id <= self.last_served:
             # RFC9113§5.1: the peer has ended it, or reset it, and knows.
             raise ConnectionFault(Code.STREAM_CLOSED, "a frame of a stream that has ended")
-        self.budgets.control.spend(self.context.now)
+        if not size:
+            self.budgets.control.spend(self.context.now)
 
     # RFC9113§6.2 HEADERS, with §6.10 CONTINUATION
 
