@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from tests.clients.both import SCHEMES, serve_both
 from tests.clients.programs import program
-from tests.support.process import PATIENCE, serve
+from tests.support.process import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +39,7 @@ class Browser:
                 *(sys.executable, "-Sc", PIPED, str(commands), str(events), program("chromium")),
                 *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
                 *("--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={directory}"),
+                "--ignore-certificate-errors",  # it does not know who has signed ours
                 "about:blank",
             ],
             pass_fds=(commands, events),
@@ -103,19 +105,29 @@ class Browser:
                 return found
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
+@pytest.fixture(scope="module", params=SCHEMES)
+def page(request, tmp_path_factory):
     program("chromium")
     directory = tmp_path_factory.mktemp("demo")
-    with serve(directory, application="tricorn.demo:app", workers=2) as server:
-        browser = Browser(directory / "profile", f"http://127.0.0.1:{server.port}/")
+    with serve_both(directory, application="tricorn.demo:app", workers=2) as both:
+        browser = Browser(directory / "profile", both.base(request.param) + "/")
         yield browser
         browser.close()
 
 
 def test_page_is_shown(page):
     assert page.run("document.title") == "Tricorn"
-    assert "HTTP/1.1" in page.run("document.querySelector('table').textContent")
+    secure = page.run("location.protocol") == "https:"
+    protocol = "HTTP/2 over TLS" if secure else "HTTP/1.1"
+    assert protocol in page.run("document.querySelector('table').textContent")
+    used = page.run("performance.getEntriesByType('navigation')[0].nextHopProtocol")
+    assert used == ("h2" if secure else "http/1.1")
+
+
+def test_many_pages_at_once(page):
+    one = "fetch('/who?' + number).then(answer => answer.json()).then(() => number)"
+    many = f"Promise.all([...Array(100).keys()].map(number => {one}))"
+    assert page.run(many) == list(range(100))
 
 
 def test_stream_is_shown_part_by_part(page):

@@ -28,9 +28,12 @@ def server(request, tmp_path_factory):
         yield server
 
 
-@pytest.fixture(scope="module")
-def client(server):
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENCE) as client:
+@pytest.fixture(scope="module", params=["HTTP/1.1", "HTTP/2"])
+def client(server, request):
+    base = f"http://127.0.0.1:{server.port}"
+    versions = {"http1": request.param == "HTTP/1.1", "http2": request.param == "HTTP/2"}
+    with httpx.Client(base_url=base, timeout=PATIENCE, **versions) as client:
+        assert client.get("/json").http_version == request.param
         yield client
 
 
@@ -71,7 +74,17 @@ def test_chunked_upload(client):
 def test_stream(client):
     with client.stream("GET", "/stream") as answer:
         assert "".join(answer.iter_text()) == LINES
-        assert answer.headers.get("transfer-encoding") == "chunked"
+        chunked = answer.headers.get("transfer-encoding") == "chunked"
+        assert chunked == (answer.http_version == "HTTP/1.1")
+
+
+def test_stream_that_is_given_up_leaves_the_others(server):
+    known = {"http1": False, "http2": True, "timeout": PATIENCE}
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", **known) as client:
+        with client.stream("GET", "/stream?lines=1000000000") as answer:
+            next(answer.iter_bytes())
+            assert client.get("/json").status_code == 200
+        assert client.get("/json").status_code == 200
 
 
 def test_missing_page(client):

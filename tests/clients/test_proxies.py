@@ -60,7 +60,7 @@ frontend front
     bind unix@{directory}/front
     default_backend tricorn
 backend tricorn
-    server one {upstream}
+    server one {upstream} {version}
 """
 
 
@@ -68,12 +68,14 @@ backend tricorn
 def proxy(kind, directory, upstream, buffering="off"):
     """Runs a proxy in front of a port; yields the path of its own socket, as it can be told no port
     that is surely free."""
-    command = program(kind)
-    file = directory / f"{kind}.conf"
-    template = {"nginx": NGINX, "haproxy": HAPROXY}[kind]
+    name, _, version = kind.partition("-")
+    command = program(name)
+    file = directory / f"{name}.conf"
+    template = {"nginx": NGINX, "haproxy": HAPROXY}[name]
     values = {"directory": directory, "upstream": f"127.0.0.1:{upstream}", "buffering": buffering}
+    values["version"] = f"proto {version}" if version else ""
     file.write_text(template.format(**values, user=pwd.getpwuid(os.getuid()).pw_name))
-    options = ["-c", str(file), "-e", "stderr"] if kind == "nginx" else ["-f", str(file), "-db"]
+    options = ["-c", str(file), "-e", "stderr"] if name == "nginx" else ["-f", str(file), "-db"]
     with (
         open(directory / "proxy.log", "wb") as log,
         subprocess.Popen([command, *options], stdout=log, stderr=log) as process,
@@ -102,7 +104,17 @@ def wait_for_listener(path: Path, process: subprocess.Popen[bytes]) -> None:
             return
 
 
-KINDS = pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+# The nginx of Debian 12 and 13 speaks nothing but HTTP/1.1 to what is behind it.
+KINDS = pytest.mark.parametrize("kind", ["nginx", "haproxy", "haproxy-h2"])
+
+
+def test_proxy_speaks_version_2_behind_itself(tmp_path):
+    with (
+        serve(tmp_path, application="tricorn.demo:app") as server,
+        proxy("haproxy-h2", tmp_path, server.port) as front,
+        Client(str(front)) as client,
+    ):
+        assert "HTTP/2" in client.fetch("/who").text
 
 
 @KINDS

@@ -130,6 +130,28 @@ async def file(scope, receive, send, query):
     await send({"type": "http.response.pathsend", "path": query["path"]})
 
 
+async def trailers(scope, receive, send, query):
+    """The digest of the request behind the response."""
+    digest = hashlib.sha256()
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        digest.update(message.get("body", b""))
+    start = {"type": "http.response.start", "status": 200, "headers": [], "trailers": True}
+    await send(start)
+    await send({"type": "http.response.body", "body": b"content\n"})
+    fields = [(b"x-digest", digest.hexdigest().encode())]
+    await send({"type": "http.response.trailers", "headers": fields, "more_trailers": False})
+
+
+async def push(scope, receive, send, query):
+    """A page, and what it needs."""
+    if "http.response.push" in scope["extensions"]:
+        await send({"type": "http.response.push", "path": "/number/pushed", "headers": []})
+    await answer(send, b"page\n")
+
+
 async def wrong(scope, receive, send, query):
     raise RuntimeError("wrong on purpose")
 
@@ -155,6 +177,8 @@ ROUTES = {
         upload,
         echo,
         file,
+        trailers,
+        push,
         wrong,
         half,
     )

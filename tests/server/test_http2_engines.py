@@ -494,6 +494,17 @@ def test_who_answers_the_ping_need_not_be_waited_for(connect):
     assert [last for last, _ in peer.goaways] == [2**31 - 1, 1] and peer.closed
 
 
+def test_a_connection_that_begins_in_a_drain_is_told(connect):
+    first = connect(apps.hello)
+    first.drain()
+    late, idle = (connect(beside=first, polite=False) for _ in range(2))
+    late.send(frames.PREFACE + frames.settings() + frames.headers(1))
+    idle.send(frames.PREFACE + frames.settings())
+    late.advance(2)
+    assert late.answer(1).complete and late.closed and idle.closed
+    assert [last for last, _ in late.goaways] == [2**31 - 1, 1]
+
+
 def test_an_idle_connection_is_told_that_it_ends(connect):
     peer = connect(apps.hello)
     peer.fetch()

@@ -175,6 +175,8 @@ class Reading(Connection):
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "no SETTINGS behind the preface")
             self.phase = OPEN
             self._take_settings(flags, id, payload)
+            if self.context.draining:
+                self.drain()  # the others have been told before
         elif block is None or kind != CONTINUATION or id != block.id:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block is interrupted")
         else:

@@ -136,7 +136,7 @@ class Receiving(Connection):
             if self.streams.get(stream.id) is stream:
                 self.start(stream)
         self.feeding = False
-        if fresh and self.context.draining:
+        if machine.settled and self.context.draining:
             self.drain()
         self._flush()
 
