@@ -1,7 +1,8 @@
 """Floods of HTTP/2 frames by row of the attack catalogue, and what each costs the server.
 
 A flood is fed in the pieces in which it might arrive, until the server has had enough of it. Only
-what it has listened to counts, and only what the server does: the client reads nothing meanwhile.
+what it has listened to counts, in whole pieces, and only what the server does: what ends after a
+few octets would else be measured by what it takes to close a connection.
 """
 
 from __future__ import annotations

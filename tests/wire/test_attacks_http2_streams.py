@@ -112,6 +112,7 @@ def test_h2_13_a_hundred_bombs_without_a_window_hold_little():
     assert peer.goaway == frames.ENHANCE_YOUR_CALM and peer.closed
 
 
+@pytest.mark.slow
 def test_h2_13_large_heads_share_a_bound():
     gate = apps.Gate(waits)
     peer = connected(gate)
