@@ -438,7 +438,8 @@ def test_who_reads_no_answers_is_not_made_more_of_them(connect):  # CVE-2019-951
         peer.send(frames.ping() * 3000)
     assert peer.wire.most < 400_000
     peer.read()
-    assert len(peer.frames) > 30_000
+    # Our engine counts, and closes; hyper-h2 answers, as fast as they are read.
+    assert peer.closed or len(peer.frames) > 30_000
 
 
 # Ends

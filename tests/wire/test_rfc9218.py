@@ -338,3 +338,14 @@ def test_without_priorities_everybody_takes_turns(data):
     peer = starved(responding({"/a": b"u=0"}), Config(priority="off"))
     peer.send(asking(3, b"u=7") + asking(5, b"u=0", b"/a") + data)
     assert order(peer)[:4] == [3, 5, 3, 5]
+
+
+def test_a_large_response_does_not_leave_before_a_more_urgent_one():  # §10
+    peer = connected(apps.answers(b"x" * 500_000), settings={frames.INITIAL_WINDOW_SIZE: 2**24})
+    peer.grant(0, 2**24)
+    peer.stop_reading()
+    before = len(peer.frames)
+    peer.send(asking(1, b"u=7") + asking(3, b"u=0"))
+    peer.read()
+    ids = [each.stream_id for each in peer.frames[before:] if isinstance(each, DataFrame)]
+    assert of(ids) == [3, 1]

@@ -165,7 +165,7 @@ class Receiving(Reading):
             # RFC9113§5.1: the peer has ended it, or reset it, and knows.
             raise ConnectionFault(Code.STREAM_CLOSED, "a frame of a stream that has ended")
         if not size:
-            self.budgets.control.spend(self.context.now)
+            self.spend()
 
     # RFC9113§6.2 HEADERS, with §6.10 CONTINUATION
 
@@ -321,7 +321,7 @@ class Receiving(Reading):
         if id in self.streams:
             self._drop(id)
         else:
-            self.budgets.control.spend(self.context.now)
+            self.spend()
 
     # RFC9113§6.9 WINDOW_UPDATE
 
@@ -345,7 +345,7 @@ class Receiving(Reading):
         elif self._idle(id):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "WINDOW_UPDATE of an idle stream")
         else:
-            self.budgets.control.spend(self.context.now)
+            self.spend()
 
     def flow(self, id: int, stream: Stream) -> Flow:
         """What is kept of a stream, from when it is first needed."""
