@@ -124,7 +124,8 @@ def test_what_is_in_flight_is_finished(tmp_path, number):
 
 def test_death_of_a_worker_ends_no_connection_of_another(tmp_path):
     with serve(tmp_path, workers=2) as server, contextlib.ExitStack() as held:
-        clients = [held.enter_context(Http2Client(server.port)) for _ in range(20)]
+        # So many that the fair share leaves some to each of the two.
+        clients = [held.enter_context(Http2Client(server.port)) for _ in range(40)]
         pids = [int(client.fetch("/pid")) for client in clients]
         killed = pids[0]
         assert len(set(pids)) == 2

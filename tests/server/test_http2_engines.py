@@ -184,6 +184,13 @@ def test_a_refused_head_request_gets_no_content(connect):
     assert answer.status == 417 and answer.body == b"" and answer.complete
 
 
+def test_a_body_that_is_too_large_at_its_end_is_refused(connect):
+    peer = connect(apps.echo, Config(max_request_body_size=5))
+    id = peer.begin()
+    peer.part(id, b"x" * 10, end=True)
+    assert peer.answer(id).status == 413 and peer.fetch().status == 200
+
+
 def test_a_host_that_is_not_ours_is_misdirected(connect):
     peer = connect(apps.hello, Config(server_name=("y",)))
     assert peer.fetch().status == 421
@@ -438,7 +445,8 @@ def test_who_reads_no_answers_is_not_made_more_of_them(connect):  # CVE-2019-951
         peer.send(frames.ping() * 3000)
     assert peer.wire.most < 400_000
     peer.read()
-    assert len(peer.frames) > 30_000
+    # Our engine counts, and closes; hyper-h2 answers, as fast as they are read.
+    assert peer.closed or len(peer.frames) > 30_000
 
 
 # Ends

@@ -1,7 +1,8 @@
 """Floods of HTTP/2 frames by row of the attack catalogue, and what each costs the server.
 
 A flood is fed in the pieces in which it might arrive, until the server has had enough of it. Only
-what it has listened to counts, and only what the server does: the client reads nothing meanwhile.
+what it has listened to counts, in whole pieces, and only what the server does: what ends after a
+few octets would else be measured by what it takes to close a connection.
 """
 
 from __future__ import annotations
@@ -219,6 +220,7 @@ FLOODS: dict[str, Flood] = {
     "H2-11-empty-data": Flood(frames.data(1) * 10_000, UPLOAD),
     "H2-11-empty-padded-data": Flood(frames.data(1, padding=0) * 10_000, UPLOAD),
     "H2-11-empty-data-nowhere": Flood(frames.data(1) * 10_000, DEAD),
+    "H2-11-data-nowhere": Flood(frames.data(1, b"x") * 20_000, DEAD, code=None),
     "H2-11-empty-headers-nowhere": Flood(frames.headers(1, b"", end=False) * 10_000, DEAD),
     "H2-12-references": Flood(split(HEAD + BOMB + b"\xbe" * 61_000), code=None),
     "H2-14-size-updates": Flood(split(b"\x20" * 65_000), code=frames.COMPRESSION_ERROR),

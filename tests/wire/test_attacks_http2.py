@@ -159,3 +159,14 @@ def test_h2_31_who_says_nothing_is_not_waited_for():
             peer.send(opening)
             peer.advance(11)
             assert peer.closed
+
+
+def test_who_moves_content_may_ping_for_it():
+    """As gRPC does for each part of a download: it measures the path with them."""
+    peer = connected(apps.answers(b"x" * 100_000))
+    for _ in range(30):
+        assert peer.fetch().complete
+        peer.send(frames.ping() * 500)
+    assert peer.goaway is None
+    peer.send(frames.ping() * 3000)
+    assert peer.goaway == frames.ENHANCE_YOUR_CALM

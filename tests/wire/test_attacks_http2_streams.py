@@ -112,6 +112,7 @@ def test_h2_13_a_hundred_bombs_without_a_window_hold_little():
     assert peer.goaway == frames.ENHANCE_YOUR_CALM and peer.closed
 
 
+@pytest.mark.slow
 def test_h2_13_large_heads_share_a_bound():
     gate = apps.Gate(waits)
     peer = connected(gate)
@@ -348,3 +349,27 @@ def test_a_neighbour_of_a_slow_reader_is_served():
     peer.send(*[frames.headers(id) for id in range(1, 199, 2)])
     beside = H2Peer(beside=peer)
     assert len(beside.fetch().body) == 500_000
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_h2_28_what_many_refused_streams_still_send_is_ignored(acknowledged):
+    gate = apps.Gate(waits)
+    peer = connected(gate, Config(h2_max_concurrent_streams=1, h2_max_resets=1000), polite=False)
+    peer.send(frames.PREFACE + frames.settings() + frames.settings(ack=True) * acknowledged)
+    ids = range(1, 801, 2)
+    peer.send(b"".join(frames.headers(id, POST, end=False) for id in ids))
+    peer.send(b"".join(frames.data(id, b"x", end=True) for id in ids))
+    assert peer.goaway is None and len(peer.resets) == 399
+    gate.open()
+    peer.settle()
+    assert peer.answer(1).complete
+
+
+def test_a_stream_that_ended_by_itself_is_still_known_from_one_that_we_reset():
+    peer = connected(config=Config(h2_max_concurrent_streams=1, h2_max_resets=1000))
+    peer.send(frames.headers(1, POST, end=False))
+    peer.send(b"".join(frames.headers(id) for id in range(3, 203, 2)), frames.rst(1))
+    peer.send(other(203))
+    assert peer.answer(203).complete and peer.goaway is None
+    peer.send(frames.data(203))
+    assert peer.goaway == frames.STREAM_CLOSED

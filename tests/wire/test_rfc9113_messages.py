@@ -76,6 +76,16 @@ def test_an_early_answer_asks_for_no_more():
     assert peer.answer(1).complete and peer.resets == {1: frames.NO_ERROR}
 
 
+def test_what_was_on_its_way_to_early_answers_is_ignored():
+    peer = connected(apps.hello)
+    for id in range(1, 41, 2):
+        peer.send(frames.headers(id, POST, end=False))
+    for id in range(1, 41, 2):  # 64 KiB each, as an application wrote them
+        peer.send(frames.data(id, b"x" * 512) * 128)
+    peer.next = 41
+    assert peer.goaway is None and peer.fetch().complete
+
+
 def test_interim_responses_come_before_the_final_one():
     early = {"type": "http.response.early_hint", "links": [b"</a>; rel=preload"]}
     peer = connected(apps.sends(early, early, start(200), body(b"x")))

@@ -189,6 +189,17 @@ def test_an_update_costs_nothing_otherwise(id, value):
     assert cost(connected(), frames.priority_update(id, value)) == NOTHING
 
 
+def test_streams_that_never_come_do_not_keep_others_from_being_heard():
+    peer = starved()
+    for id in range(101, 701, 2):
+        peer.send(frames.priority_update(id, b"u=0"))
+        peer.advance(0.2)
+        peer.send(frames.ping())
+    peer.send(frames.priority_update(705, b"u=0"))
+    peer.send(asking(703, b"u=1") + asking(705, b"u=4"))
+    assert of(order(peer)) == [705, 703]
+
+
 def test_updates_of_streams_that_have_ended_are_ignored():
     peer = starved()
     peer.send(frames.priority_update(1, b"u=0"))
@@ -269,6 +280,14 @@ def test_a_tree_can_be_changed():
     assert of(order(peer)) == [5, 3]
 
 
+def test_a_stream_can_be_put_back_where_it_was():
+    peer = starved()
+    peer.send(in_tree(3) + in_tree(5, 3, 20))
+    assert order(peer, 2) == [3, 3]
+    peer.send(frames.priority(5))
+    assert set(order(peer, 2)) == {3, 5}
+
+
 def test_a_circle_is_opened_and_everything_is_sent():  # CVE-2015-8659
     peer = starved()
     peer.send(in_tree(3, 7, 20) + in_tree(5, 3, 20) + in_tree(7, 5, 20))
@@ -319,3 +338,14 @@ def test_without_priorities_everybody_takes_turns(data):
     peer = starved(responding({"/a": b"u=0"}), Config(priority="off"))
     peer.send(asking(3, b"u=7") + asking(5, b"u=0", b"/a") + data)
     assert order(peer)[:4] == [3, 5, 3, 5]
+
+
+def test_a_large_response_does_not_leave_before_a_more_urgent_one():  # §10
+    peer = connected(apps.answers(b"x" * 500_000), settings={frames.INITIAL_WINDOW_SIZE: 2**24})
+    peer.grant(0, 2**24)
+    peer.stop_reading()
+    before = len(peer.frames)
+    peer.send(asking(1, b"u=7") + asking(3, b"u=0"))
+    peer.read()
+    ids = [each.stream_id for each in peer.frames[before:] if isinstance(each, DataFrame)]
+    assert of(ids) == [3, 1]

@@ -90,7 +90,7 @@ class Living(Sending):
         if flags & ACK:
             if payload:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, "SETTINGS that acknowledge and say")
-            self.budgets.control.spend(self.context.now)
+            self.spend()
             if not self.acknowledged:
                 self.acknowledged = True
                 self._narrow_windows()
@@ -146,7 +146,7 @@ class Living(Sending):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "PING of a stream")
         if len(payload) != len(DRAIN_PING):
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "PING of an odd length")
-        self.budgets.control.spend(self.context.now)
+        self.spend()
         if not flags & ACK:
             self.emit(frames.frame(frames.PING, ACK, 0, payload))
         elif payload == DRAIN_PING and self.farewell != FOREVER:
@@ -157,7 +157,7 @@ class Living(Sending):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "GOAWAY of a stream")
         if len(payload) < 2 * frames.number.size:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "GOAWAY that is cut off")
-        self.budgets.control.spend(self.context.now)
+        self.spend()
         self.leaving = True
         if not self.streams:
             self._hang_up(Code.NO_ERROR)

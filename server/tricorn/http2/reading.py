@@ -35,6 +35,8 @@ LARGEST_BLOCK = 64 * 1024
 """Octets of a header block, compressed: it is decoded without a pause."""
 FREE = 1024 * 1024
 """Octets of frames that carry nothing which nobody minds; beyond them, seven in eight (nginx)."""
+FUND = 64 * 1024
+"""Octets of content or heads that pay for another thousand frames that only control."""
 ORDINARY = (END_HEADERS, END_HEADERS | END_STREAM)
 """The flags of a HEADERS frame that is a whole block, and nothing else."""
 REPEATED = END_HEADERS | END_STREAM
@@ -75,6 +77,7 @@ class Reading(Connection):
         "budgets",
         "carried",
         "feeding",
+        "funded",
         "partial",
         "phase",
         "shared",
@@ -95,6 +98,8 @@ class Reading(Connection):
         self.budgets = Budgets(context.now)
         self.total = self.carried = 0
         """Octets that have arrived; those that were content or heads, in either direction."""
+        self.funded = FUND
+        """Octets to be carried until there is a new budget for frames that only control."""
 
     def feed(self, data: bytes) -> None:
         if self.phase == CLOSED:
@@ -118,6 +123,17 @@ class Reading(Connection):
             self._fail(fault)
         finally:
             self.feeding = False
+
+    def spend(self) -> None:
+        """Counts a frame that only controls. Raises ConnectionFault when there were too many.
+
+        Who moves content may send more of them: gRPC, for one, pings as often as that arrives.
+        """
+        control = self.budgets.control
+        if not control.left and self.carried >= self.funded:
+            self.funded = self.carried + FUND
+            control.left = control.most
+        control.spend(self.context.now)
 
     def _read(self, data: bytes) -> None:
         """Every whole frame in `data`; keeps what is left."""
@@ -211,7 +227,7 @@ class Reading(Connection):
             case frames.PRIORITY_UPDATE:
                 self._take_priority_update(id, payload)
             case _:  # RFC9113§5.5: unknown, so ignored
-                self.budgets.control.spend(self.context.now)
+                self.spend()
 
     def _take_headers(self, flags: int, id: int, payload: bytes) -> None:
         """A HEADERS frame with something beside its block, or without the end of it."""

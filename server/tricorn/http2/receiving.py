@@ -52,6 +52,7 @@ class Receiving(Reading):
         "last_id",
         "last_promised",
         "last_served",
+        "last_unsure",
         "orphans",
         "owed",
         "recall",
@@ -86,6 +87,8 @@ class Receiving(Reading):
         """The octets of large request heads."""
         self.reset: dict[int, None] = {}
         """Streams that we have reset, of which frames may still arrive; the oldest first."""
+        self.last_unsure = 0
+        """Up to here a stream may be one of them that is not known any more."""
         self.orphans: set[Stream] = set()
         """Streams that were reset while their applications went on."""
         self.turns = Turns(context.config.priority)
@@ -150,18 +153,19 @@ class Receiving(Reading):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "DATA before HEADERS")
         if id in self.streams:
             raise StreamFault(Code.STREAM_CLOSED, "DATA behind END_STREAM")
-        self._take_late(id)
+        self._take_late(id, size)
 
     def _idle(self, id: int) -> bool:
         """Whether the stream has never been opened (RFC9113§5.1)."""
         return id > (self.last_id if id & 1 else self.last_promised)
 
-    def _take_late(self, id: int) -> None:
-        """A frame of a stream that has been closed."""
-        if id not in self.reset and id <= self.last_served:
+    def _take_late(self, id: int, size: int = 0) -> None:
+        """A frame of a stream that has been closed; with content, much of it may be on its way."""
+        if id not in self.reset and self.last_unsure < id <= self.last_served:
             # RFC9113§5.1: the peer has ended it, or reset it, and knows.
             raise ConnectionFault(Code.STREAM_CLOSED, "a frame of a stream that has ended")
-        self.budgets.control.spend(self.context.now)
+        if not size:
+            self.spend()
 
     # RFC9113§6.2 HEADERS, with §6.10 CONTINUATION
 
@@ -290,7 +294,9 @@ class Receiving(Reading):
     def _take_dependency(self, id: int, dependency: Dependency) -> None:
         if dependency.parent == id:
             raise StreamFault(Code.PROTOCOL_ERROR, "a stream that depends on itself")
-        if dependency != Dependency() and (id in self.streams or id > self.last_id):
+        # What says no more than silence does is no reason to begin a tree.
+        said = dependency != Dependency() or id in self.turns.stated
+        if said and (id in self.streams or id > self.last_id):
             self.turns.state(id, dependency)
 
     def _take_priority_update(self, id: int, payload: bytes) -> None:
@@ -315,7 +321,7 @@ class Receiving(Reading):
         if id in self.streams:
             self._drop(id)
         else:
-            self.budgets.control.spend(self.context.now)
+            self.spend()
 
     # RFC9113§6.9 WINDOW_UPDATE
 
@@ -339,7 +345,7 @@ class Receiving(Reading):
         elif self._idle(id):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "WINDOW_UPDATE of an idle stream")
         else:
-            self.budgets.control.spend(self.context.now)
+            self.spend()
 
     def flow(self, id: int, stream: Stream) -> Flow:
         """What is kept of a stream, from when it is first needed."""

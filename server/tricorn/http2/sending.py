@@ -91,7 +91,8 @@ class Sending(Receiving):
                 self._send_end(id, flow)
             return
         size = len(data)
-        if size > min(self.window_out, flow.window_out) or self.turns.waiting or self._full():
+        room = min(self.window_out, flow.window_out, WRITE)
+        if size > room or self.turns.waiting or self._full():
             self._queue(id, flow, data)
             return
         self._spend(flow, size)
@@ -148,7 +149,7 @@ class Sending(Receiving):
         """One frame of what a stream has queued."""
         size = left = min(flow.queued, TURN, self.window_out, flow.window_out)
         if self.feeding and size < DRIBBLE and size < flow.queued:
-            self.budgets.control.spend(self.context.now)
+            self.spend()
         parts: list[memoryview] = []
         queue = flow.queue
         assert queue is not None, "what has a turn has something queued"
@@ -257,5 +258,7 @@ class Sending(Receiving):
 
     def forget(self, id: int) -> None:
         if len(self.reset) >= MOST_RESET:
-            del self.reset[next(iter(self.reset))]
+            oldest = next(iter(self.reset))
+            del self.reset[oldest]
+            self.last_unsure = max(self.last_unsure, oldest)
         self.reset[id] = None

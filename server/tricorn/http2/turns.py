@@ -37,8 +37,9 @@ class Turns:
             return
         elif isinstance(self.scheduler, UrgencyScheduler):
             self.scheduler = TreeScheduler.after(self.scheduler, {})
-        if id in self.stated or len(self.stated) < MOST_STATED:
-            self.stated[id] = preference
+        if id not in self.stated and len(self.stated) >= MOST_STATED:
+            del self.stated[next(iter(self.stated))]  # it may be of a stream that never came
+        self.stated[id] = preference
         self.scheduler.adjust(id, preference)
 
     def forgo_tree(self) -> None:
