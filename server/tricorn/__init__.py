@@ -1,4 +1,4 @@
-"""Tricorn: an ASGI server for HTTP/1.1 and HTTP/2, with HTTP/3 and WebSocket to come.
+"""Tricorn: an ASGI server for HTTP/1.1, HTTP/2 and WebSocket, with HTTP/3 to come.
 
 To read the code, start with `connection` (the contract between a protocol and an application's
 stream), then `asgi.exchange` and `http1.connection` (its two sides), `net.tcp` (where bytes come

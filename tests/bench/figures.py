@@ -31,10 +31,11 @@ def main() -> None:
 
 
 @contextmanager
-def started() -> Iterator[tuple[int, float, int]]:
+def started(*options: str) -> Iterator[tuple[int, float, int]]:
     """A server with one worker: its process id, the seconds to its first answer, its port."""
     port = free_port()
-    command = [str(Path(sys.executable).with_name("server")), "-b", f"127.0.0.1:{port}", "app:app"]
+    command = [str(Path(sys.executable).with_name("server")), "-b", f"127.0.0.1:{port}", *options]
+    command.append("app:app")
     begun = time.perf_counter()
     process = subprocess.Popen(command, cwd=HERE, stderr=subprocess.DEVNULL)
     try:
