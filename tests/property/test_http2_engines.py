@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from hpack import Encoder
 from hyperframe.frame import RstStreamFrame
 from hypothesis import HealthCheck, settings
