@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -109,8 +110,10 @@ class Browser:
 def page(request, tmp_path_factory):
     program("chromium")
     directory = tmp_path_factory.mktemp("demo")
-    with serve_both(directory, application="tricorn.demo:app", workers=2) as both:
+    options = ("--access-logfile", str(directory / "access"), "--access-logformat", "common")
+    with serve_both(directory, *options, application="tricorn.demo:app", workers=2) as both:
         browser = Browser(directory / "profile", both.base(request.param) + "/")
+        browser.log = directory / "access"
         yield browser
         browser.close()
 
@@ -146,3 +149,15 @@ def test_file_is_uploaded(page, tmp_path):
 def test_events_are_heard(page):
     clicked = "document.getElementById('listen').click()"
     assert page.until("heard", "event 2 of", clicked) == "event 2 of 60"
+
+
+def test_websocket_echoes(page):
+    clicked = "document.getElementById('echo').click()"
+    assert page.until("echoed", "WebSocket", clicked) == "Hello, WebSocket"
+    # RFC8441: over the connection that is there already, where that is one of HTTP/2.
+    secure = page.run("location.protocol") == "https:"
+    wanted = '"CONNECT /echo HTTP/2" 200' if secure else '"GET /echo HTTP/1.1" 101'
+    deadline = time.monotonic() + PATIENCE
+    while wanted not in page.log.read_text():
+        assert time.monotonic() < deadline, page.log.read_text()[-1000:]
+        page.run("fetch('/who').then(answer => answer.text())")
