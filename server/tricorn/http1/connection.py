@@ -231,10 +231,10 @@ class Http1Connection(Receiving):
 
     def drain(self) -> None:
         self.persistent = False
-        for stream in self.streams.values():
+        for stream in list(self.streams.values()):
             stream.drain()
             if self.phase == TUNNEL:
-                self.deadline = min(self.deadline, stream.watch(self.context.now))
+                self._watch_tunnel()
         if self.phase == HEAD and self.beginning is None:
             # A client that was just answered may be sending its next request at this moment;
             # it gets an answer, and is told that it is the last.
@@ -242,6 +242,12 @@ class Http1Connection(Receiving):
             self.deadline = (idle_since if self.id else self.context.now) + DRAIN_GRACE
             if self.deadline <= self.context.now:
                 self._close()
+
+    def _watch_tunnel(self) -> None:
+        """Lets the stream of another protocol look after its deadlines; it may end with that."""
+        deadline = self.streams[self.id].watch(self.context.now)
+        if self.streams:
+            self.deadline = deadline
 
     # The end
 
@@ -261,7 +267,7 @@ class Http1Connection(Receiving):
         elif self.phase == HEAD and self.beginning is not None:
             self._refuse(Refused(408, "the request head came too slowly"))
         elif self.streams:  # of another protocol
-            self.deadline = self.streams[self.id].watch(now)
+            self._watch_tunnel()
         else:
             self._close()
 
