@@ -139,18 +139,12 @@ def request_of(
     if authority is None or said.host is not None or limits.names:
         authority = _authority(authority, said.host, limits)
     headers[0] = (b"host", authority)  # ASGI: :authority takes the place of Host
-    if b"%" in target or b"?" in target:
-        path, raw_path, query = split_target(target)
-    else:
-        path, raw_path, query = target.decode("ascii"), target, b""
     return Request(
         version,
         METHODS.get(method) or method.decode("ascii"),
         target,
         authority,
-        path,
-        raw_path,
-        query,
+        *split_target(target),
         tuple(headers),
         length,
         True,
@@ -165,18 +159,12 @@ def with_target(request: Request, target: bytes, limits: Limits) -> Request | No
     """The same request for another target; None unless it is an ordinary one."""
     if origin_form(target) is None or len(target) > limits.line:
         return None
-    if b"%" in target or b"?" in target:
-        path, raw_path, query = split_target(target)
-    else:
-        path, raw_path, query = target.decode("ascii"), target, b""
     return Request(
         request.version,
         request.method,
         target,
         request.authority,
-        path,
-        raw_path,
-        query,
+        *split_target(target),
         request.headers,
         request.length,
         request.persistent,

@@ -41,6 +41,8 @@ def host_of(authority: bytes) -> bytes:
 
 def split_target(target: bytes) -> tuple[str, bytes, bytes]:
     """Path (decoded), path (raw) and query of a target in origin-form or asterisk-form."""
+    if b"%" not in target and b"?" not in target:  # as most are
+        return target.decode("latin-1"), target, b""
     path, _, query = target.partition(b"?")
     if b"%" in path:
         # ASGI wants text: what is not UTF-8 cannot be had as text, and stays visible in raw_path.
