@@ -205,7 +205,7 @@ class Speaking(Stream):
         return now + LOOK if self.state < CLOSED else FOREVER
 
     def _too_late(self) -> None:
-        if self.state in (CONNECTING, DENYING):
+        if self.state <= DENYING:
             self._keep_waiting()
         elif self.state == OPEN:  # it was to leave at some time of the drain
             self._close(self.code, self.reason)
@@ -248,6 +248,7 @@ class Speaking(Stream):
             self.code, self.reason = code, reason
         self.state = CLOSED
         self.deadline = FOREVER
+        self.inbound.data = bytearray()  # of no interest any more, however long it is kept
         context = self.context
         context.stats.responses[self.status // 100] += 1
         if aborted:

@@ -196,6 +196,7 @@ class WebSocket(Speaking):
     async def _send_denial(self, data: bytes, more: bool) -> None:
         if self.denial is not None:
             (self.status, fields), self.denial = self.denial, None
+            self.deadline = FOREVER
             if not more:
                 self.connection.respond(self.id, self.status, fields, octets(data))
                 self._over(ABNORMAL, "", aborted=False)
