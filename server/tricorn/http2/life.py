@@ -9,14 +9,12 @@ from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
 from tricorn.http2.frames import ACK, Code, ConnectionFault, StreamFault
 from tricorn.http2.header_blocks import TABLE_SIZE
-from tricorn.http2.reading import CLOSED, OPEN
+from tricorn.http2.reading import CLOSED, OPEN, TICK
 from tricorn.http2.sending import Sending
 from tricorn.http2.shared import Shared
 
 log = logging.getLogger(__name__)
 
-TICK = 1.0
-"""Seconds between two looks at a connection with something to look after."""
 ACKNOWLEDGE_TIMEOUT = 30.0
 """Seconds in which the peer has to acknowledge our settings (RFC9113§6.5.3)."""
 MOST_STALLS = 3
@@ -251,18 +249,15 @@ class Living(Sending):
         return True
 
     def _watch(self) -> None:
-        now = self.context.now
         if (
-            self.streams
-            or self.block
-            or self.wire.buffered()
-            or self.context.config.h2_ping_interval
-        ):
-            self.deadline = now + TICK
-            return
-        self.deadline = min(self.resting, self.farewell)
-        if not self.acknowledged:
-            self.deadline = min(self.deadline, self.opened + ACKNOWLEDGE_TIMEOUT)
+            self.streams or self.block is not None or self.wire.full
+        ) or self.context.config.h2_ping_interval:
+            self.deadline = self.context.now + TICK
+        elif self.acknowledged and self.farewell == FOREVER:
+            self.deadline = self.resting
+        else:
+            acknowledged = FOREVER if self.acknowledged else self.opened + ACKNOWLEDGE_TIMEOUT
+            self.deadline = min(self.resting, self.farewell, acknowledged)
 
     def rest(self) -> None:
         if self.leaving or self.last_served != frames.LARGEST_ID:

@@ -244,8 +244,7 @@ class Receiving(Reading):
         if not ended:
             self.flow(id, stream).expect(request.length)
         self.starting.append(stream)
-        if len(self.streams) == 1:
-            self._watch()
+        self.deadline = self.context.now  # there is something to look after at the next sweep
         if id >= self.final_id:
             self.drain()
 
