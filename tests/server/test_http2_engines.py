@@ -184,6 +184,13 @@ def test_a_refused_head_request_gets_no_content(connect):
     assert answer.status == 417 and answer.body == b"" and answer.complete
 
 
+def test_a_body_that_is_too_large_at_its_end_is_refused(connect):
+    peer = connect(apps.echo, Config(max_request_body_size=5))
+    id = peer.begin()
+    peer.part(id, b"x" * 10, end=True)
+    assert peer.answer(id).status == 413 and peer.fetch().status == 200
+
+
 def test_a_host_that_is_not_ours_is_misdirected(connect):
     peer = connect(apps.hello, Config(server_name=("y",)))
     assert peer.fetch().status == 421

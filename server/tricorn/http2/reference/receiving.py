@@ -206,8 +206,8 @@ class Receiving(Connection):
             self.machine.acknowledge_received_data(padding, id)
         if flow is None:
             return
+        flow.ended = ended
         if stream is None:
-            flow.ended = ended
             return
         flow.received += len(data)
         flow.unread += len(data)
@@ -220,7 +220,6 @@ class Receiving(Connection):
             if data:
                 stream.feed_data(data)
             if ended:
-                flow.ended = True
                 stream.feed_end()
             self._await_content(flow)
 
