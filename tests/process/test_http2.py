@@ -124,17 +124,20 @@ def test_what_is_in_flight_is_finished(tmp_path, number):
 
 def test_death_of_a_worker_ends_no_connection_of_another(tmp_path):
     with serve(tmp_path, workers=2) as server, contextlib.ExitStack() as held:
-        # So many that the fair share leaves some to each of the two.
-        clients = [held.enter_context(Http2Client(server.port)) for _ in range(40)]
-        pids = [int(client.fetch("/pid")) for client in clients]
-        killed = pids[0]
-        assert len(set(pids)) == 2
-        asked = [client.ask("/pid") for client in clients]
+        killed, spared = server.workers().values()
+        clients = {}
+        for pid, other in ((killed, spared), (spared, killed)):
+            os.kill(other, signal.SIGSTOP)  # so that it takes none of these
+            clients[pid] = [held.enter_context(Http2Client(server.port)) for _ in range(10)]
+            assert {client.fetch("/pid") for client in clients[pid]} == {str(pid)}
+            os.kill(other, signal.SIGCONT)
+        asked = [client.ask("/download?parts=20") for client in clients[spared]]
         os.kill(killed, signal.SIGKILL)
-        for client, pid, id in zip(clients, pids, asked, strict=True):
-            if pid != killed:
-                assert client.answer(id).body == b"%d" % pid
-                assert client.fetch("/hello") == "hello\n" and not client.goaways
+        for client, id in zip(clients[spared], asked, strict=True):
+            assert len(client.answer(id).body) == 20 * PART
+            assert client.fetch("/pid") == str(spared) and not client.goaways
+        for client in clients[killed]:
+            assert client.client.wait_for_end() == b""
         server.wait_for(r" ready$")
         with Http2Load(server.port) as load:
             load.go_on(500)
