@@ -204,12 +204,11 @@ class Inbound:
         return b"".join(part for part in parts if isinstance(part, bytes))
 
     def _count_control(self, now: float) -> None:
+        if not self.pings or now - self.pings_since >= PING_SPAN:
+            self.pings, self.pings_since = 0, now
         self.pings += 1
         if self.pings > MOST_PINGS:
-            if now - self.pings_since < PING_SPAN:
-                raise Failed(POLICY, "too many control frames")
-            self.pings_since = now
-            self.pings = 1
+            raise Failed(POLICY, "too many control frames")
 
 
 def unmasked(data: bytes | bytearray, begin: int, size: int) -> bytes:
