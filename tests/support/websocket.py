@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from websockets.extensions import Extension
 from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
@@ -36,6 +38,22 @@ def masked(first: int, payload: bytes = b"", *, size: int | None = None) -> byte
     else:
         head = struct.pack(">BBQ", first, 0x80 | 127, said)
     return head + MASK + bytes(octet ^ MASK[at % 4] for at, octet in enumerate(payload))
+
+
+class Noting(Extension):
+    """Lets compressed frames pass as they are, and notes which they are."""
+
+    name = "noting"
+
+    def __init__(self) -> None:
+        self.compressed: list[bool] = []
+
+    def encode(self, frame: Frame) -> Frame:
+        return frame
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        self.compressed.append(frame.rsv1)
+        return replace(frame, rsv1=False)
 
 
 class Socket:
@@ -73,14 +91,24 @@ class Socket:
         self.send(masked(CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason.encode()))
 
     @property
+    def compressed(self) -> list[bool]:
+        """Which of the frames say that they are."""
+        noting = Noting()
+        self._read(noting)
+        return noting.compressed
+
+    @property
     def frames(self) -> list[Frame]:
-        """All frames that the server has sent."""
+        """All frames that the server has sent; what is compressed is left so."""
+        return self._read(Noting())
+
+    def _read(self, noting: Noting) -> list[Frame]:
         reader = StreamReader()
         reader.feed_data(self.answer.body)
         reader.feed_eof()
         found = []
         while reader.buffer:
-            parser = Frame.parse(reader.read_exact, mask=False)
+            parser = Frame.parse(reader.read_exact, mask=False, extensions=[noting])
             try:
                 next(parser)
             except StopIteration as whole:
