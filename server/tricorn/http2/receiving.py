@@ -271,14 +271,12 @@ class Receiving(Reading):
         return len(self.streams) + len(self.orphans) >= self.shared.most_streams
 
     def _start_streams(self) -> None:
-        starting = self.starting
-        if not starting:
-            return
-        self.starting = []
         streams = self.streams
-        for stream in starting:
-            if streams.get(stream.id) is stream:
-                self.start(stream)
+        while self.starting:  # an application that starts may push, and so begin another
+            starting, self.starting = self.starting, []
+            for stream in starting:
+                if streams.get(stream.id) is stream:
+                    self.start(stream)
 
     # RFC9113§6.3 PRIORITY, RFC9218§7.1 PRIORITY_UPDATE
 
