@@ -17,6 +17,8 @@ from tricorn.asgi.websocket.deflate import Deflate
 
 TEXT, BINARY = 0x81, 0x82
 """The first octets of an ordinary frame: final, no extension bit."""
+FINAL, RESERVED, COMPRESSED, OPCODE, CONTROL = 0x80, 0x70, 0x40, 0x0F, 0x08
+OPCODES = frozenset((0, 1, 2, 8, 9, 10))
 MASKED = 0x80
 SHORT, SHORT_LIMIT = 126, 1 << 16
 LONG = 127
@@ -136,28 +138,25 @@ class Inbound:
         data = self.data
         first, second = data[0], data[1]
         size = second & ~MASKED
+        self._check(first, second)
         begin = 6
         if size == SHORT:
             begin = 8
-            if len(data) < begin:
-                self.wanted = begin
+            if len(data) < begin - 4:
+                self.wanted = begin - 4
                 return None
             (size,) = short_size(data, 2)
             if size < SHORT:
                 raise Failed(PROTOCOL_ERROR, "a size that is longer than it need be")
         elif size == LONG:
             begin = 14
-            if len(data) < begin:
-                self.wanted = begin
+            if len(data) < begin - 4:
+                self.wanted = begin - 4
                 return None
             (size,) = long_size(data, 2)
             if size < SHORT_LIMIT or size >> 63:
                 raise Failed(PROTOCOL_ERROR, "a size that is longer than it need be")
-        if not second & MASKED:
-            raise Failed(PROTOCOL_ERROR, "a frame of a client is masked")  # RFC6455§5.1
-        if first & 0x08 and size >= SHORT:
-            raise Failed(PROTOCOL_ERROR, "a control frame that is too long")  # RFC6455§5.5
-        if not first & 0x08 and size + self.received > self.most:
+        if not first & CONTROL and size + self.received > self.most:
             raise Failed(TOO_BIG, f"a message of more than {self.most} octets")
         if len(data) < begin + size:
             self.wanted = begin + size
@@ -165,9 +164,20 @@ class Inbound:
         self.wanted = 2
         return begin, size
 
+    def _check(self, first: int, second: int) -> None:
+        """What wsproto would say of a header too, but only when the whole frame has come."""
+        if not second & MASKED:
+            raise Failed(PROTOCOL_ERROR, "a frame of a client is masked")  # RFC6455§5.1
+        if first & RESERVED & ~(COMPRESSED if self.deflate is not None else 0):
+            raise Failed(PROTOCOL_ERROR, "a bit that means nothing")  # RFC6455§5.2
+        if first & OPCODE not in OPCODES:
+            raise Failed(PROTOCOL_ERROR, "an opcode that means nothing")
+        if first & CONTROL and (not first & FINAL or second & ~MASKED >= SHORT):
+            raise Failed(PROTOCOL_ERROR, "a control frame is short and whole")  # RFC6455§5.5
+
     def _ask(self, frame: bytes, size: int, now: float) -> Iterator[Received]:
         """What wsproto makes of a whole frame."""
-        control = frame[0] & 0x08
+        control = frame[0] & CONTROL
         if control:
             self._count_control(now)
         else:
