@@ -114,6 +114,13 @@ class Deflate(PerMessageDeflate):
         return super().frame_outbound(proto, opcode, rsv, data, fin)
 
 
+if (
+    missing := {"_enabled", "_compressor", "_decompressor", "_inbound_compressed"}
+    - vars(PerMessageDeflate()).keys()
+):
+    raise ImportError(f"wsproto has changed: its PerMessageDeflate has no {', '.join(missing)}")
+
+
 def agree(offers: Iterable[bytes], most: int) -> tuple[Deflate, bytes] | None:
     """The first offer that can be taken, and how it is taken; None where there is none."""
     for value in offers:
