@@ -126,13 +126,13 @@ def compressed(data, *, final=True):
     return masked(0xC2 if final else 0x42, packed[:-4])
 
 
-def test_a_deflate_bomb_is_1009_and_takes_little(connect):  # W-04
+@pytest.mark.parametrize("most", [None, 1 << 20, 1000])
+def test_a_deflate_bomb_is_1009_and_takes_little(connect, most):  # W-04
     bomb = compressed(bytes(50_000_000))
     assert len(bomb) < 50_000
     app = Script()
-    socket = connect(
-        app, Config(websocket_ping_interval=0, websocket_max_message_size=1 << 20), DEFLATE
-    )
+    config = Config() if most is None else Config(websocket_max_message_size=most)
+    socket = connect(app, config, DEFLATE)
     tracemalloc.start()
     try:
         socket.send(bomb)
@@ -141,6 +141,14 @@ def test_a_deflate_bomb_is_1009_and_takes_little(connect):  # W-04
         tracemalloc.stop()
     assert socket.code == 1009 and socket.ended and app.messages == []
     assert peak < 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("size", [600_000, 3_000_000])
+def test_a_large_message_that_may_be_is_no_bomb(connect, size):
+    app = Script()
+    socket = connect(app, QUIET, DEFLATE)
+    socket.send(compressed(bytes(size)))
+    assert app.messages == [{"type": "websocket.receive", "bytes": bytes(size)}]
 
 
 def test_what_does_not_inflate_is_1007(connect):

@@ -22,6 +22,9 @@ LARGEST_WINDOW_BITS = 15
 SMALLEST_WINDOW_BITS = 9
 """zlib has no smaller one; for what we inflate a larger one is as good (RFC7692§7.1.2.2)."""
 
+TRUSTED = 512 * 1024
+"""Octets that are inflated before it is asked how many more will follow."""
+
 # RFC7692§7.1: 8 to 15, without leading zeros; quoted or not (RFC6455§9.1).
 window_bits = re.compile(r'"?([89]|1[0-5])"?').fullmatch
 
@@ -87,15 +90,21 @@ class Deflate(PerMessageDeflate):
         return tail
 
     def _inflate(self, data: bytes) -> bytes | CloseReason:
-        assert self._decompressor is not None, "the header of the message has made it"
+        decompressor = self._decompressor
+        assert decompressor is not None, "the header of the message has made it"
         room = self.most - self.inflated
         try:
             # One octet more than there is room for tells that it is too much.
-            result = self._decompressor.decompress(bytes(data), room + 1)
+            result = decompressor.decompress(bytes(data), min(room, TRUSTED) + 1)
+            if rest := decompressor.unconsumed_tail:
+                room -= len(result)
+                if not fits(decompressor, room):
+                    return CloseReason.MESSAGE_TOO_BIG
+                result += decompressor.decompress(rest, room + 1)
         except zlib.error:
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         self.inflated += len(result)
-        if len(result) > room:
+        if self.inflated > self.most:
             return CloseReason.MESSAGE_TOO_BIG
         return result
 
@@ -119,6 +128,16 @@ if (
     - vars(PerMessageDeflate()).keys()
 ):
     raise ImportError(f"wsproto has changed: its PerMessageDeflate has no {', '.join(missing)}")
+
+
+def fits(decompressor: zlib._Decompress, room: int) -> bool:
+    """Whether what is left inflates to no more than `room` octets: they are counted, not kept."""
+    probe = decompressor.copy()
+    rest = decompressor.unconsumed_tail
+    while rest and room >= 0:
+        room -= len(probe.decompress(rest, TRUSTED))
+        rest = probe.unconsumed_tail
+    return room >= 0
 
 
 def agree(offers: Iterable[bytes], most: int) -> tuple[Deflate, bytes] | None:
