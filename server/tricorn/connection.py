@@ -1,7 +1,7 @@
 """The contract between a client connection and its streams; read this first.
 
-A `Connection` (one per client connection, in http1) speaks a protocol. A `Stream` (in asgi) is one
-request with its response. Between them there are plain calls: `feed_*` comes from the peer,
+A `Connection` (one per client connection) speaks a protocol. A `Stream` (in asgi) is one request
+with its response. Between them there are plain calls: `feed_*` comes from the peer,
 `send_*` goes to the peer. Nothing on the way in awaits; the way out awaits only `writable`.
 A stream is looked up with `self.streams.get(id)`: late events are normal, not errors.
 """

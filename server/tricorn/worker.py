@@ -238,7 +238,11 @@ class Worker:
         context.leaving = self._leaving()
         self.acceptor.close()
         for connection in list(context.connections):
-            connection.drain()
+            try:
+                connection.drain()
+            except Exception:
+                log.exception("worker=%d a connection could not be drained", self.child.number)
+                connection.wire.abort()
         finished = self.loop.create_task(self._finished())
         now = self.loop.create_task(self.at_once.wait())
         await asyncio.wait(
@@ -265,7 +269,7 @@ class Worker:
         for row in child.board.living():
             if row[Field.STATE] == State.READY and row[Field.GENERATION] > child.generation:
                 code = SERVICE_RESTART
-        seconds = len(self.context.connections) / FAREWELLS
+        seconds = len(self.context.running) / FAREWELLS
         return Leaving(code, min(seconds, self.config.graceful_timeout / 2))
 
     async def _finished(self) -> None:

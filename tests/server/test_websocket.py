@@ -228,6 +228,62 @@ def test_a_client_that_does_not_read_holds_its_application_back(connect):  # W-1
     assert len(sent) == 100 and len(socket.messages) == 100
 
 
+def test_small_messages_hold_a_client_back_as_well(connect):  # W-15
+    step = []
+
+    async def slow(scope, receive, send):
+        await receive()
+        await send(ACCEPTED)
+        while True:
+            step.append(asyncio.Event())
+            await step[-1].wait()
+            if (await receive())["type"] == "websocket.disconnect":
+                return
+
+    socket = connect(slow, QUIET)
+    inbound = next(iter(socket.peer.connection.streams.values())).inbound
+    for _ in range(40):
+        socket.send(masked(TEXT, b"x" * 20) * 2000)
+        step[-1].set()
+        socket.peer.settle()
+    assert len(inbound.data) < 400_000
+    socket.peer.lose()
+    step[-1].set()
+    for _ in range(20):
+        socket.peer.settle()
+        step[-1].set()
+
+
+def test_two_tasks_may_receive(connect):
+    got = []
+
+    async def twice(scope, receive, send):
+        await receive()
+        await send(ACCEPTED)
+        got.extend(await asyncio.gather(receive(), receive()))
+
+    socket = connect(twice, QUIET)
+    socket.text("a", "b")
+    assert sorted(each["text"] for each in got) == ["a", "b"]
+
+
+def test_a_receive_that_is_cancelled_loses_nothing(connect):
+    got = []
+
+    async def impatient(scope, receive, send):
+        await receive()
+        await send(ACCEPTED)
+        for _ in range(3):
+            waiting = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            waiting.cancel()
+        got.append(await receive())
+
+    socket = connect(impatient, QUIET)
+    socket.text("still here")
+    assert [each["text"] for each in got] == ["still here"]
+
+
 # Closing
 
 
@@ -260,6 +316,54 @@ def test_a_client_that_does_not_answer_a_close_is_left(connect):
     socket = connect(Script(ACCEPTED, {"type": "websocket.close"}), QUIET)
     socket.peer.advance(4)
     assert socket.ended
+
+
+def test_a_close_that_comes_later_is_not_waited_for_either(connect):
+    closing = []
+
+    async def closes(scope, receive, send):
+        await receive()
+        await send(ACCEPTED)
+        closing.append(asyncio.Event())
+        await closing[0].wait()
+        await send({"type": "websocket.close"})
+
+    socket = connect(closes, QUIET)
+    socket.peer.advance(5)
+    closing[0].set()
+    socket.peer.advance(5)
+    assert socket.code == 1000 and socket.ended
+
+
+def test_a_client_that_half_closes_before_it_is_accepted_is_gone():
+    socket = SOCKETS["HTTP/1.1"](Script(), QUIET)
+    socket.peer.half_close()
+    assert socket.ended
+
+    async def never_accepts(scope, receive, send):
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    socket = SOCKETS["HTTP/1.1"](never_accepts, QUIET)
+    socket.peer.half_close()
+    assert socket.peer.closed and not socket.peer.context.running
+
+
+def test_a_connection_that_half_closes_ends_with_its_websockets():
+    app = Script()
+    socket = SOCKETS["HTTP/2"](app, QUIET)
+    socket.peer.half_close()
+    assert app.disconnect[0] == 1006 and socket.peer.closed
+
+
+def test_a_tunnel_that_ends_before_it_is_opened_is_reset():
+    async def slow(scope, receive, send):
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    socket = SOCKETS["HTTP/2"](slow, QUIET)
+    socket.peer.part(socket.id, end=True)
+    assert socket.peer.resets == {socket.id: frames.CANCEL}
 
 
 def test_a_lost_client_is_1006(connect):
@@ -323,6 +427,34 @@ def test_a_silent_client_is_pinged_and_given_up(connect):  # W-14
     assert socket.code is None
     socket.peer.advance(20)
     assert socket.code == 1011 and socket.ended and app.disconnect[0] == 1006
+
+
+def test_pings_go_on_after_a_client_has_been_waited_for(connect):
+    async def floods(scope, receive, send):
+        await receive()
+        await send(ACCEPTED)
+        for _ in range(10):
+            await send({"type": "websocket.send", "bytes": bytes(50_000)})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    socket = connect(floods, Config(websocket_ping_interval=20, websocket_ping_timeout=20))
+    socket.peer.stop_reading()
+    socket.peer.advance(5)
+    socket.peer.read()
+    socket.peer.advance(60)
+    assert socket.code == 1011 and socket.ended
+
+
+def test_a_client_that_reads_now_and_then_is_alive(connect):
+    socket = connect(echo, QUIET)
+    for _ in range(4):
+        socket.peer.stop_reading()
+        socket.text("x" * 100)
+        socket.peer.advance(2)
+        socket.peer.read()
+        socket.peer.advance(80)
+    assert len(socket.messages) == 4 and socket.code is None
 
 
 @pytest.mark.parametrize("code", [1001, 1012])

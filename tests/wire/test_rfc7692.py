@@ -156,3 +156,21 @@ def test_the_clients_window_is_kept_small(connect, said, given):  # §7.1.2.2
     assert terms == b"permessage-deflate; client_max_window_bits=%d" % given
     socket.send(masked(0xC1, Packer(max(given, 9)).pack(TEXT)))
     assert app.messages[0]["text"] == TEXT
+
+
+def test_a_last_block_may_say_that_it_is_final(connect):  # §7.2.3.4
+    app = Script()
+    socket = offering(connect, app=app)
+    for text in ("hello", "world"):
+        packer = zlib.compressobj(wbits=-15)
+        packed = packer.compress(text.encode()) + packer.flush(zlib.Z_FINISH)
+        socket.send(masked(0xC1, packed + b"\x00"))
+    assert [each["text"] for each in app.messages] == ["hello", "world"]
+
+
+def test_what_follows_a_final_block_is_not_lost_without_a_word(connect):
+    socket = offering(connect)
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(b"hello") + packer.flush(zlib.Z_FINISH)
+    socket.send(masked(0xC1, packed + packed))
+    assert socket.code == 1007

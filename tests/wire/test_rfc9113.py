@@ -301,8 +301,14 @@ def test_the_window_of_the_connection_holds():
         peer.send(frames.headers(id, POST, end=False))
     peer.send(frames.data(1, b"x" * 16_384) * 4)
     assert not peer.resets and peer.goaway is None
-    assert cost(peer, frames.data(3, b"x")) == connection(frames.FLOW_CONTROL_ERROR)
-    for _ in range(2):
+    # What one stream has used up is given back, though nobody has read it: others need it too.
+    peer.send(frames.data(3, b"x" * 16_384) * 3)
+    assert not peer.resets and peer.goaway is None
+    for id in (5, 7):
+        peer.send(frames.headers(id, POST, end=False))
+    more = frames.data(5, b"x" * 16_384) * 4 + frames.data(7, b"x" * 16_384)
+    assert cost(peer, more) == connection(frames.FLOW_CONTROL_ERROR)
+    for _ in range(4):
         gate.open()
 
 

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 class Http1Connection(Receiving):
     """One HTTP/1.1 (or 1.0) client connection."""
 
-    __slots__ = ("framing", "pending", "responses")
+    __slots__ = ("framing", "pending", "reading_since", "responses")
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class Http1Connection(Receiving):
         self.responses = responses
         self.pending: tuple[int, Fields] | None = None
         """A response head that waits for the first part of the content."""
+        self.reading_since = context.now
+        """When the peer of a tunnel has last read something, or had nothing to read."""
         self.framing: Framing | None = None
         """How the rest of a response is delimited whose head was sent."""
 
@@ -150,6 +152,7 @@ class Http1Connection(Receiving):
         self.phase = TUNNEL
         self.wire.divert(self._take)
         self.deadline = self.context.now + LOOK
+        self.unsent, self.reading_since = 0, self.context.now
         self.unread = 0
         held, self.held = self.held, b""
         if held:
@@ -243,6 +246,17 @@ class Http1Connection(Receiving):
             if self.deadline <= self.context.now:
                 self._close()
 
+    def _look_after_tunnel(self, now: float, unsent: int) -> None:
+        if not unsent or unsent < self.unsent:
+            self.reading_since = now
+        self.unsent = unsent
+        timeout = self.context.config.write_timeout
+        if unsent and timeout and now - self.reading_since >= timeout:
+            log.debug("client=%s does not read", self.endpoints.client)
+            self._abort()
+        else:
+            self._watch_tunnel()
+
     def _watch_tunnel(self) -> None:
         """Lets the stream of another protocol look after its deadlines; it may end with that."""
         deadline = self.streams[self.id].watch(self.context.now)
@@ -253,7 +267,9 @@ class Http1Connection(Receiving):
 
     def late(self, now: float) -> None:
         unsent = self.wire.buffered()
-        if unsent and (unsent < self.unsent or not self.unsent):
+        if self.phase == TUNNEL:
+            self._look_after_tunnel(now, unsent)
+        elif unsent and (unsent < self.unsent or not self.unsent):
             self._await_peer()  # it reads, if slowly; or has been given no time for it yet
         elif unsent or self.phase == CLOSED:
             log.debug("client=%s does not read", self.endpoints.client)

@@ -337,7 +337,7 @@ class Receiving(Connection):
         """Sets the deadline of what is to come from the peer: the next part of a body."""
         if self.stalled:
             return  # it has to read first
-        self.deadline = FOREVER
+        self.deadline = self.context.now + LOOK if self.phase == TUNNEL else FOREVER
         if self.phase == BODY and self.body and self.invited and not self.paused:
             config = self.context.config
             if config.read_timeout:

@@ -29,7 +29,14 @@ from tricorn.http2.life import DRAIN_PING, FAREWELL, Living
 from tricorn.http2.reading import OPEN
 from tricorn.http2.representations import literal_block
 from tricorn.http2.shared import Head
-from tricorn.sections import CONNECTION_SPECIFIC, Malformed, classify, request_of, response_section
+from tricorn.sections import (
+    CONNECTION_SPECIFIC,
+    Malformed,
+    Section,
+    classify,
+    request_of,
+    response_section,
+)
 from tricorn.waiters import Waiters
 
 log = logging.getLogger(__name__)
@@ -94,6 +101,12 @@ class Http2Connection(Living):
         except TypeError:  # lists instead of tuples
             key = (status, tuple((name, value) for name, value in headers))
             known = self.encoder.known.get(key)
+        section = None
+        if known is None:
+            section = response_section(key[1])
+            length = section.length
+        else:
+            length = known[1]
         size = len(data)
         flow = self.flows.get(id)
         window = self.initial_window_out if flow is None else flow.window_out
@@ -101,15 +114,14 @@ class Http2Connection(Living):
             (size > window or size > self.window_out or size > SMALLEST_FRAME_SIZE or not size)
             or (self.turns.waiting or self.wire.full)
             or (status in BODILESS or stream.request.method == "HEAD")
+            or (length is not None and length != size)
         ):
             self._respond_in_parts(id, status, key[1], data)
             return
-        block, length, said = known or self._head(key)
+        # Only now: what is encoded has to be sent, or the peer's table is not ours any more.
+        block, _, said = known or self._head(key, section or response_section(key[1]))
         if length is None:
             block += literal_block(((b"content-length", b"%d" % size),))
-        elif length != size:
-            self._respond_in_parts(id, status, key[1], data)
-            return
         block += self.shared.endings[said]
         self.window_out -= size
         self.carried += size
@@ -128,11 +140,10 @@ class Http2Connection(Living):
                 self.wire.write(answer)
         self.finish(id)
 
-    def _head(self, key: tuple[int, tuple[Field, ...]]) -> Head:
+    def _head(self, key: tuple[int, tuple[Field, ...]], section: Section) -> Head:
         """The block of a response's head, which is remembered if it can be sent again."""
-        status, headers = key
-        section = response_section(headers)
-        head = self.encoder.encode(status, section.fields), section.length, section.said
+        block = self.encoder.encode(key[0], section.fields)
+        head = block, section.length, section.said
         if len(head[0]) <= MOST_BLOCK:
             self.encoder.remember(key, head)
         return head
@@ -191,9 +202,7 @@ class Http2Connection(Living):
 
     def consumed(self, id: int, size: int) -> None:
         if (flow := self.flows.get(id)) is None:
-            return  # its credit was given when it ended
-        flow.unread -= size
-        self.credit(size)
+            return
         if not flow.ended:
             flow.owed += size
             if flow.owed * 2 >= self.shared.stream_window:
@@ -202,8 +211,10 @@ class Http2Connection(Living):
                 flow.owed = 0
 
     def room(self, id: int) -> bool:
+        if id not in self.streams or self.wire.closing:
+            return False  # `writable` says so
         flow = self.flows.get(id)
-        return not self.wire.closing and (flow is None or flow.queued <= HIGH_WATER)
+        return flow is None or flow.queued <= HIGH_WATER
 
     async def writable(self, id: int) -> None:
         while (flow := self.flows.get(id)) is not None and not self.room(id):
@@ -214,6 +225,9 @@ class Http2Connection(Living):
             raise Gone("the client has gone")
 
     def relieve(self) -> None:
+        if self.paused:
+            self.paused = False
+            self.wire.resume_reading()
         self.flush()
 
     def adopt(self, request: Request, settings: bytes) -> None:
@@ -224,11 +238,13 @@ class Http2Connection(Living):
         self.last_id = 1
         self._apply(settings)
         self.start(self.open(1, request))
-        self._watch()
 
     def drain(self) -> None:
-        for stream in self.streams.values():
+        for stream in list(self.streams.values()):
             stream.drain()
+        self.announce()
+
+    def announce(self) -> None:
         if self.phase != OPEN:
             if self.phase < OPEN and not self.streams:
                 self._hang_up(Code.NO_ERROR)

@@ -40,7 +40,6 @@ class Flow:
         "stalled",
         "stream",
         "trailers",
-        "unread",
         "waiters",
         "window_in",
         "window_out",
@@ -56,8 +55,6 @@ class Flow:
         """Octets that the peer may still send."""
         self.owed = 0
         """Octets that the application has taken and the peer has no credit for yet."""
-        self.unread = 0
-        """Octets that the application has not taken."""
         self.received = 0
         self.declared: int | None = None
         """Content-Length."""

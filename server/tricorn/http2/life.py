@@ -43,7 +43,6 @@ class Living(Sending):
         "pushes",
         "resting",
         "seen",
-        "stalls",
         "unsent_since",
         "vanished",
     )
@@ -62,7 +61,6 @@ class Living(Sending):
         self.pushes = config.server_push
         """The peer takes responses that it has not asked for."""
         self.most_pushes = DEFAULT_PUSHES
-        self.stalls = 0
         self.pinged = False
         self.seen = 0
         """Octets that had arrived at the last look."""
@@ -205,7 +203,7 @@ class Living(Sending):
         if flow.stream.request.protocol is not None:
             flow.stream.watch(now)
         elif not flow.ended:
-            if flow.window_in <= 0 or self.window_in <= 0 or not flow.invited:
+            if flow.window_in <= 0 or self.paused or not flow.invited:
                 flow.heard = now
                 flow.blocked += TICK
             elif config.read_timeout and now - flow.heard >= config.read_timeout:

@@ -109,12 +109,14 @@ class Receiving(Reading):
         self.window_in -= size
         if self.window_in < 0:
             raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more content than there is credit for")
+        # At once, whoever takes it: what is kept is bounded by the windows of the streams, and a
+        # stream that nobody reads must not use up the credit of the others.
+        self.credit(size)
         flow = self.flows.get(id)
         if flow is None or flow.ended:
             self._take_stray_data(id, size)
             return
         flow.window_in -= size
-        flow.unread += size
         if flow.window_in < 0:
             raise StreamFault(Code.FLOW_CONTROL_ERROR, "more content than there is credit for")
         data = payload
@@ -143,12 +145,13 @@ class Receiving(Reading):
         if flow.declared is not None and flow.received != flow.declared:
             # RFC9113§8.1.1, wherever the end comes: some other reader may wait for the rest.
             raise StreamFault(Code.PROTOCOL_ERROR, "less content than Content-Length says")
+        if flow.stream.request.protocol is not None and not flow.framed:
+            raise StreamFault(Code.CANCEL, "a tunnel that ends before it was opened")
         flow.ended = True
         flow.stream.feed_end(trailers)
 
     def _take_stray_data(self, id: int, size: int) -> None:
         """Content of a stream that takes none."""
-        self.credit(size)
         if not id or self._idle(id):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "DATA before HEADERS")
         if id in self.streams:
@@ -246,7 +249,7 @@ class Receiving(Reading):
         self.starting.append(stream)
         self.deadline = self.context.now  # there is something to look after at the next sweep
         if id >= self.final_id:
-            self.drain()
+            self.announce()
 
     def _take_trailers(
         self, id: int, entries: Sequence[Entry], refusal: Refused | None, *, ended: bool
@@ -268,7 +271,10 @@ class Receiving(Reading):
 
     def _crowded(self) -> bool:
         """Whether as many requests are open as may be, or their applications still run."""
-        return len(self.streams) + len(self.orphans) >= self.shared.most_streams
+        opened = len(self.streams)
+        if self.last_promised:  # what we push is none of the requests that the peer may open
+            opened = sum(id & 1 for id in self.streams)
+        return opened + len(self.orphans) >= self.shared.most_streams
 
     def _start_streams(self) -> None:
         streams = self.streams
@@ -365,6 +371,10 @@ class Receiving(Reading):
     @abstractmethod
     def rest(self) -> None:
         """No stream is open any more."""
+
+    @abstractmethod
+    def announce(self) -> None:
+        """Tells the peer that there will be no more streams (RFC9113§6.8)."""
 
     @abstractmethod
     def forget(self, id: int) -> None:

@@ -16,6 +16,7 @@ from tricorn.http2 import frames
 from tricorn.http2.flow import LOW_WATER, Flow
 from tricorn.http2.frames import DATA, END_STREAM, SMALLEST_FRAME_SIZE
 from tricorn.http2.header_blocks import Encoder
+from tricorn.http2.reading import CLOSED
 from tricorn.http2.receiving import Receiving
 from tricorn.http2.shared import Head, Shared
 
@@ -25,6 +26,8 @@ TURN = SMALLEST_FRAME_SIZE
 """Octets that a stream sends before others have their turn."""
 LARGE_FRAME = 64 * 1024
 """Octets of a frame, to a peer that takes such, while nobody else waits."""
+MOST_UNREAD = 256 * 1024
+"""Octets that a peer may leave unread before nothing more is read from it."""
 DRIBBLE = 64
 """Octets below which a window is not worth the frame (CVE-2019-9511)."""
 MOST_RESET = 100
@@ -34,7 +37,16 @@ MOST_RESET = 100
 class Sending(Receiving):
     """The sending half of an HTTP/2 connection."""
 
-    __slots__ = ("encoder", "frame_size_out", "out", "planned", "unflushed", "written")
+    __slots__ = (
+        "encoder",
+        "frame_size_out",
+        "out",
+        "paused",
+        "planned",
+        "stalls",
+        "unflushed",
+        "written",
+    )
 
     def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, shared: Shared) -> None:
         super().__init__(context, wire, endpoints, shared)
@@ -47,6 +59,10 @@ class Sending(Receiving):
         """Octets of it."""
         self.planned = False
         """A flush at the end of the turn is on its way."""
+        self.paused = False
+        """Nothing is read until the peer has read."""
+        self.stalls = 0
+        """Responses that were given up for want of a window, in excess of those that ended."""
         self.written = 0
         """Octets given to the transport, ever."""
 
@@ -69,6 +85,8 @@ class Sending(Receiving):
     def flush(self) -> None:
         if self.turns.waiting:
             self.pump()
+        if self.owed * 2 >= self.shared.connection_window and self.phase != CLOSED:
+            self._give_credit()
         self._write()
 
     def _write(self) -> None:
@@ -81,6 +99,10 @@ class Sending(Receiving):
                 self.wire.writelines(out)
             self.out = []
             self.unflushed = 0
+            if self.wire.full and not self.paused and self.wire.buffered() > MOST_UNREAD:
+                # Who does not read its answers may not make us collect more of them.
+                self.paused = True
+                self.wire.pause_reading()
 
     # Content
 
@@ -217,15 +239,16 @@ class Sending(Receiving):
             else:
                 self.turns.scheduler.blocked(id)
 
-    # Credit (RFC9113§5.2.2: for what has been consumed)
+    # Credit
 
     def credit(self, octets: int) -> None:
         self.owed += octets
-        # Half of the window at a time, so that not every read costs a frame.
-        if self.owed * 2 >= self.shared.connection_window:
-            self.emit(frames.window_update(0, self.owed))
-            self.window_in += self.owed
-            self.owed = 0
+
+    def _give_credit(self) -> None:
+        """Half of the connection's window at a time, so that not every read costs a frame."""
+        self.emit(frames.window_update(0, self.owed))
+        self.window_in += self.owed
+        self.owed = 0
 
     # The end of streams
 
@@ -236,18 +259,20 @@ class Sending(Receiving):
             # RFC9113§8.1: the rest of the request is not wanted, and nothing is wrong.
             self.emit(frames.rst_stream(id, frames.Code.NO_ERROR))
             self.forget(id)
-        self.remove(id)
+        stream = self.remove(id)
+        if stream.request.protocol is not None and stream.task and not stream.task.done():
+            self.orphans.add(stream)  # a tunnel has ended, and its application goes on
+        if self.stalls:
+            self.stalls -= 1
         if self.resets < self.shared.most_resets:
             self.resets += 1
 
     def remove(self, id: int) -> Stream:
         """The stream is closed."""
         stream = self.streams.pop(id)
-        if self.flows and (flow := self.flows.pop(id, None)) is not None:
-            if flow.unread:
-                self.credit(flow.unread)
-            if flow.waiters is not None:
-                flow.waiters.wake()
+        flow = self.flows.pop(id, None) if self.flows else None
+        if flow is not None and flow.waiters is not None:
+            flow.waiters.wake()
         if self.turns.stated or self.turns.waiting:
             self.turns.close(id)
         if self.heads:

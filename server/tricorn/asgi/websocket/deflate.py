@@ -22,6 +22,7 @@ LARGEST_WINDOW_BITS = 15
 SMALLEST_WINDOW_BITS = 9
 """zlib has no smaller one; for what we inflate a larger one is as good (RFC7692§7.1.2.2)."""
 
+TAIL = b"\x00\x00\xff\xff"  # RFC7692§7.2.1, §7.2.2
 TRUSTED = 512 * 1024
 """Octets that are inflated before it is asked how many more will follow."""
 
@@ -84,7 +85,13 @@ class Deflate(PerMessageDeflate):
         compressed, self._inbound_compressed = self._inbound_compressed, None
         if not compressed:
             return None
-        tail = self._inflate(b"\x00\x00\xff\xff")  # RFC7692§7.2.2
+        tail = self._inflate(TAIL)
+        decompressor = self._decompressor
+        if decompressor is not None and decompressor.eof:
+            # RFC7692§7.2.3.4: the last block was final; the next message begins anew.
+            self._decompressor = None
+            if decompressor.unused_data not in (TAIL, b"\x00" + TAIL):
+                return CloseReason.INVALID_FRAME_PAYLOAD_DATA
         if self.client_no_context_takeover:
             self._decompressor = None
         return tail

@@ -73,7 +73,7 @@ class Speaking(Stream):
         self.messages: deque[str | bytes] = deque()
         """What the application has not received yet."""
         self.queued = 0
-        """Octets of it."""
+        """Octets of it; of text, characters."""
         self.full = False
         """Nothing more is read until the application has taken something."""
         self.held = 0
@@ -81,7 +81,7 @@ class Speaking(Stream):
         self.code = ABNORMAL
         """Why it ended (RFC6455§7.4)."""
         self.reason = ""
-        self.waiting: asyncio.Future[None] | None = None
+        self.waiting: list[asyncio.Future[None]] = []
         self.opened = monotonic()
         self.heard = self.context.now
         self.pinged = False
@@ -113,17 +113,21 @@ class Speaking(Stream):
             self._end(ABNORMAL, "", aborted=True)
 
     def feed_reset(self, *, listening: bool = False, answered: int = 0) -> None:
-        if self.state < CLOSED:
-            self.status = answered or self.status
+        if self.state >= CLOSED:
+            return
+        self.status = answered or self.status
+        if not listening:
             self._over(ABNORMAL, "", aborted=not answered)
+        elif self.state >= OPEN:
+            self._end(ABNORMAL, "", aborted=True)
+        else:
+            self._over(ABNORMAL, "", aborted=True)
+            self.connection.send_reset(self.id, "the client has ended a tunnel that is not open")
 
     def _read(self) -> None:
         """Takes what has come, as long as the application keeps up."""
         if self.full:
             return
-        if self.held:
-            held, self.held = self.held, 0
-            self.connection.consumed(self.id, held)
         try:
             for each in self.inbound.messages(self.context.now):
                 self._take(each)
@@ -131,6 +135,11 @@ class Speaking(Stream):
                     return
         except Failed as failure:
             self._fail(failure)
+            return
+        # Everything has been read, but for the beginning of a frame that is bounded by itself.
+        held, self.held = self.held, 0
+        if held:
+            self.connection.consumed(self.id, held)
 
     def read_on(self) -> None:
         """The application has taken a message."""
@@ -173,10 +182,11 @@ class Speaking(Stream):
         self._end(failure.code, failure.reason, aborted=True)
 
     def _wake(self) -> None:
-        if (waiting := self.waiting) is not None:
-            self.waiting = None
-            if not waiting.done():
-                waiting.set_result(None)
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None)
 
     # Deadlines
 
@@ -231,6 +241,8 @@ class Speaking(Stream):
         self.code, self.reason = code, reason
         self.state = CLOSING
         self.deadline = self.context.now + self.context.config.websocket_close_grace
+        # The connection may not have meant to look again so soon.
+        self.connection.deadline = min(self.connection.deadline, self.deadline)
         self._wake()
         self.full = False  # its answer may be behind messages that nobody wants any more
         self._read()

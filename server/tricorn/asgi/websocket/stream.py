@@ -114,8 +114,14 @@ class WebSocket(Speaking):
                     "code": self.code,
                     "reason": self.reason,
                 }
-            self.waiting = waiting = self.context.loop.create_future()
-            await waiting
+            future: asyncio.Future[None] = self.context.loop.create_future()
+            self.waiting.append(future)
+            try:
+                await future
+            except asyncio.CancelledError:
+                if future in self.waiting:
+                    self.waiting.remove(future)
+                raise
 
     async def send(self, message: Message) -> None:
         """Raises Gone, an OSError, once it is closed; ApplicationError for a bad message."""
@@ -195,13 +201,14 @@ class WebSocket(Speaking):
 
     async def _send_denial(self, data: bytes, more: bool) -> None:
         if self.denial is not None:
-            (self.status, fields), self.denial = self.denial, None
+            self.status, fields = self.denial
             self.deadline = FOREVER
             if not more:
                 self.connection.respond(self.id, self.status, fields, octets(data))
                 self._over(ABNORMAL, "", aborted=False)
                 return
             self.connection.send_headers(self.id, self.status, fields)
+            self.denial = None
         self.sent += len(data)
         self.connection.send_data(self.id, octets(data), end=not more)
         if not more:
