@@ -147,5 +147,6 @@ def test_aiohttp(both, scheme):
             await peer.send_bytes(b"\0" * LARGE)
             assert await peer.receive_bytes() == b"\0" * LARGE
             assert await peer.close(code=4002)
+        await asyncio.sleep(0.25)  # aiohttp does not wait for TLS to close
 
     run(work)

