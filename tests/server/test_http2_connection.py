@@ -11,6 +11,7 @@ from tests.support.apps import body, start
 from tests.support.frames import GET
 from tests.support.h2peer import H2Peer
 from tests.support.peers import errors
+from tests.support.websocket import Http2Socket
 from tricorn.config import Config
 
 
@@ -67,6 +68,22 @@ def test_unread_uploads_leave_credit_for_the_others():
     gate.set()
     peer.settle()
     assert all(len(answer.body) in (5, 70_000) for answer in peer.streams.values())
+
+
+def test_tunnels_that_have_ended_leave_room_for_new_ones():
+    async def application(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    config = Config(h2_max_concurrent_streams=3, websocket_ping_interval=0)
+    socket = Http2Socket(application, config)
+    for _ in range(10):
+        assert socket.accepted
+        socket.close(1000)
+        assert socket.code == 1000 and socket.ended
+        socket.open()
 
 
 def test_nothing_is_read_for_a_stream_that_was_reset(tmp_path):

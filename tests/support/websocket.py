@@ -185,9 +185,7 @@ class Http2Socket(Socket):
         **options: Any,
     ) -> None:
         super().__init__(H2Peer(application, config, streams=STREAMS, **options))
-        self.id = self.peer.next
-        self.peer.next += 2
-        fields = [
+        self.fields = [
             (b":method", b"CONNECT"),
             (b":protocol", b"websocket"),
             (b":scheme", b"http"),
@@ -196,7 +194,13 @@ class Http2Socket(Socket):
             *handshake,
             *headers,
         ]
-        self.peer.send(frames.headers(self.id, fields, end=False))
+        self.open()
+
+    def open(self) -> None:
+        """Opens it, or the next one on the same connection, which takes its place."""
+        self.id = self.peer.next
+        self.peer.next += 2
+        self.peer.send(frames.headers(self.id, self.fields, end=False))
 
     @property
     def answer(self) -> Answer:

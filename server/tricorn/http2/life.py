@@ -296,9 +296,7 @@ class Living(Sending):
         """The stream is gone, and its application has to hear of it."""
         stream = self.remove(id)
         stream.feed_reset(answered=answered)
-        if stream.task is not None and not stream.task.done():
-            self.orphans.add(stream)
-            stream.task.add_done_callback(lambda _: self.orphans.discard(stream))
+        self.outlived(stream)
 
     def _spend_reset(self) -> None:
         """CVE-2023-44487, CVE-2025-8671: work that was started for nothing."""

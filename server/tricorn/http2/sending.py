@@ -260,8 +260,8 @@ class Sending(Receiving):
             self.emit(frames.rst_stream(id, frames.Code.NO_ERROR))
             self.forget(id)
         stream = self.remove(id)
-        if stream.request.protocol is not None and stream.task and not stream.task.done():
-            self.orphans.add(stream)  # a tunnel has ended, and its application goes on
+        if stream.request.protocol is not None:
+            self.outlived(stream)
         if self.stalls:
             self.stalls -= 1
         if self.resets < self.shared.most_resets:
@@ -280,6 +280,13 @@ class Sending(Receiving):
         if not self.streams:
             self.rest()
         return stream
+
+    def outlived(self, stream: Stream) -> None:
+        """The stream is gone; while its application goes on it counts as an open one."""
+        task = stream.task
+        if task is not None and not task.done():
+            self.orphans.add(task)
+            task.add_done_callback(self.orphans.discard)
 
     def forget(self, id: int) -> None:
         if len(self.reset) >= MOST_RESET:
