@@ -42,6 +42,16 @@ FILE_PART = 256 * 1024
 BODY_GRACE = 10.0
 """Seconds before a minimum rate is asked of a body."""
 
+LOOK = 1.0
+"""Seconds between two looks at what has deadlines of its own, such as a tunnel."""
+
+LINGER = 256 * 1024
+"""Octets that a peer may send after our last answer, which it would not get if we just closed."""
+LINGER_TIMEOUT = 5.0  # nginx lingering_timeout 5 s
+
+DRAIN_GRACE = 1.0
+"""Seconds in which a draining server still expects requests that are on their way."""
+
 log = logging.getLogger(__name__)
 
 

@@ -283,7 +283,7 @@ class Section:
 
 
 def response_section(headers: Fields) -> Section:
-    """Checks the fields of a response, or of its trailers. Raises ApplicationError.
+    """Checks the fields of a response. Raises ApplicationError.
 
     What HTTP/1.1 says about its connection is left out (RFC9113§8.2.2, RFC9114§4.2).
     """
@@ -305,3 +305,12 @@ def response_section(headers: Fields) -> Section:
         said |= SAID.get(lower, 0)
         fields.append(each)
     return Section(tuple(fields), length, said, priority)
+
+
+def trailer_section(headers: Fields) -> list[Field]:
+    """What may be sent of the trailers of a response. Raises ApplicationError.
+
+    What frames the content, or is the server's to say, comes too late there (RFC9110§6.5.1).
+    """
+    fields = response_section(headers).fields
+    return [each for each in fields if each[0] != b"content-length" and each[0] not in SAID]

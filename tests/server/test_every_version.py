@@ -436,6 +436,14 @@ def test_trailers_may_follow_no_content(connect):
     assert answer.body == b"" and answer.trailers == [(b"grpc-status", b"0")] and answer.complete
 
 
+def test_what_frames_the_content_is_no_trailer(connect):
+    late = apps.trailers((b"Content-Length", b"9"), (b"date", b"x"), (b"server", b"x"))
+    answer = connect(apps.sends(start(trailers=True), body(b"a"), late)).fetch(
+        headers=accepting(connect)
+    )
+    assert answer.body == b"a" and answer.trailers == [] and answer.complete
+
+
 def test_head_gets_no_trailers(connect):
     messages = [start(trailers=True), body(b"x"), apps.trailers((b"x-sum", b"1"))]
     peer = connect(apps.sends(*messages))

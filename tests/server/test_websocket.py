@@ -351,7 +351,7 @@ def test_a_client_that_half_closes_before_it_is_accepted_is_gone():
 
 def test_a_connection_that_half_closes_ends_with_its_websockets():
     app = Script()
-    socket = SOCKETS["HTTP/2"](app, QUIET)
+    socket = SOCKETS["HTTP/2-tricorn"](app, QUIET)
     socket.peer.half_close()
     assert app.disconnect[0] == 1006 and socket.peer.closed
 
@@ -361,7 +361,7 @@ def test_a_tunnel_that_ends_before_it_is_opened_is_reset():
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
-    socket = SOCKETS["HTTP/2"](slow, QUIET)
+    socket = SOCKETS["HTTP/2-tricorn"](slow, QUIET)
     socket.peer.part(socket.id, end=True)
     assert socket.peer.resets == {socket.id: frames.CANCEL}
 
@@ -385,7 +385,7 @@ def test_a_client_that_ends_without_a_close_is_1006(connect):
 
 def test_a_stream_that_is_reset_is_1006():  # W-17
     app = Script()
-    socket = SOCKETS["HTTP/2"](app, QUIET)
+    socket = SOCKETS["HTTP/2-tricorn"](app, QUIET)
     socket.peer.send(frames.rst(socket.id))
     assert app.disconnect[0] == 1006 and socket.peer.goaway is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from websockets.extensions import Extension
@@ -15,6 +16,7 @@ from tests.support import frames
 from tests.support.answers import Answer
 from tests.support.h2peer import H2Peer
 from tests.support.peers import H1Peer, TcpPeer
+from tests.support.versions import ENGINES
 from tricorn.asgi.websocket import WebSocket
 from tricorn.config import Config
 from tricorn.connection import Application, Field
@@ -215,4 +217,7 @@ class Http2Socket(Socket):
         return self.answer.complete or self.answer.reset is not None
 
 
-SOCKETS: dict[str, Callable[..., Socket]] = {"HTTP/1.1": Http1Socket, "HTTP/2": Http2Socket}
+SOCKETS: dict[str, Callable[..., Socket]] = {
+    "HTTP/1.1": Http1Socket,
+    **{f"HTTP/2-{engine}": partial(Http2Socket, engine=engine) for engine in ENGINES},
+}

@@ -9,7 +9,7 @@ from tests.support import apps, frames
 from tests.support.h2peer import H2Peer
 from tests.support.websocket import SOCKETS, STREAMS, TEXT, masked
 
-HTTP2 = SOCKETS["HTTP/2"]
+HTTP2 = SOCKETS["HTTP/2-tricorn"]
 CONNECT = [
     (b":method", b"CONNECT"),
     (b":protocol", b"websocket"),

@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tricorn.connection import (
+    DRAIN_GRACE,
+    LINGER,
+    LINGER_TIMEOUT,
+    LOOK,
     ApplicationError,
     Broken,
     Context,
@@ -25,16 +29,11 @@ from tricorn.fields import within_length
 from tricorn.http1.guard import H2C
 from tricorn.http1.head import Heads
 from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
-from tricorn.http1.receiving import HIGH_WATER, LOOK, Receiving
+from tricorn.http1.receiving import HIGH_WATER, Receiving
 from tricorn.http1.response import Framing, ResponseHeads
 
 JOINED = 16 * 1024
 """Octets up to which copying content behind its head is cheaper than a second buffer."""
-LINGER = 256 * 1024
-"""Octets that a peer may send after our last answer, which it would not get if we just closed."""
-LINGER_TIMEOUT = 5.0  # nginx lingering_timeout 5 s
-DRAIN_GRACE = 1.0
-"""Seconds after an answer in which a draining server still expects the next request."""
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from abc import abstractmethod
 from tricorn.connection import (
     BODY_GRACE,
     FOREVER,
+    LOOK,
     Connection,
     Context,
     Endpoints,
@@ -26,8 +27,6 @@ from tricorn.http1.guard import H2C, Beginning, guarded
 from tricorn.http1.head import REMEMBERED_HEAD, Heads
 from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
 
-LOOK = 1.0
-"""Seconds until a tunnel is looked at for the first time."""
 HIGH_WATER = 64 * 1024
 """Octets of content that wait for the application before reading pauses."""
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from tricorn.connection import (
+    DRAIN_GRACE,
     FOREVER,
     ApplicationError,
     Field,
@@ -25,7 +26,7 @@ from tricorn.http2 import frames
 from tricorn.http2.flow import HIGH_WATER
 from tricorn.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, SMALLEST_FRAME_SIZE, Code
 from tricorn.http2.header_blocks import MOST_BLOCK
-from tricorn.http2.life import DRAIN_PING, FAREWELL, Living
+from tricorn.http2.life import DRAIN_PING, Living
 from tricorn.http2.reading import OPEN
 from tricorn.http2.representations import literal_block
 from tricorn.http2.shared import Head
@@ -36,6 +37,7 @@ from tricorn.sections import (
     classify,
     request_of,
     response_section,
+    trailer_section,
 )
 from tricorn.waiters import Waiters
 
@@ -144,7 +146,7 @@ class Http2Connection(Living):
         """The block of a response's head, which is remembered if it can be sent again."""
         block = self.encoder.encode(key[0], section.fields)
         head = block, section.length, section.said
-        if len(head[0]) <= MOST_BLOCK:
+        if len(block) <= MOST_BLOCK:
             self.encoder.remember(key, head)
         return head
 
@@ -164,8 +166,8 @@ class Http2Connection(Living):
         flow = self.flows.get(id)
         if flow is None or flow.ending:
             return
-        trailers = response_section(headers).fields
-        flow.trailers = None if flow.silent else trailers
+        trailers = trailer_section(headers)
+        flow.trailers = trailers if trailers and not flow.silent else None
         flow.ending = True
         self.send_content(id, flow, b"")
 
@@ -252,5 +254,5 @@ class Http2Connection(Living):
             # RFC9113§6.8: requests may be on their way; they are still served.
             self.emit(frames.goaway(frames.LARGEST_ID, Code.NO_ERROR))
             self.emit(frames.frame(frames.PING, 0, 0, DRAIN_PING))
-            self.farewell = self.context.now + FAREWELL
+            self.farewell = self.context.now + DRAIN_GRACE
             self._watch()

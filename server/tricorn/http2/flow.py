@@ -78,7 +78,7 @@ class Flow:
         """There is no content, whatever the application sends (RFC9110§6.4.1)."""
         self.ending = False
         """Nothing follows what waits."""
-        self.trailers: tuple[Field, ...] | None = None
+        self.trailers: list[Field] | None = None
         """What ends the response when the queue is empty."""
         self.preference: bytes | None = None
         """The Priority field of the response (RFC9218§8)."""

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import logging
 
-from tricorn.connection import BODY_GRACE, FOREVER, Context, Endpoints, Refused, Wire
+from tricorn.connection import (
+    BODY_GRACE,
+    FOREVER,
+    LINGER,
+    LINGER_TIMEOUT,
+    LOOK,
+    Context,
+    Endpoints,
+    Refused,
+    Wire,
+)
 from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
 from tricorn.http2.frames import ACK, Code, ConnectionFault, StreamFault
 from tricorn.http2.header_blocks import TABLE_SIZE
-from tricorn.http2.reading import CLOSED, OPEN, TICK
+from tricorn.http2.reading import CLOSED, OPEN
 from tricorn.http2.sending import Sending
 from tricorn.http2.shared import Shared
 
@@ -19,10 +29,6 @@ ACKNOWLEDGE_TIMEOUT = 30.0
 """Seconds in which the peer has to acknowledge our settings (RFC9113§6.5.3)."""
 MOST_STALLS = 3
 """Responses that a peer may leave without a window until they are given up (CVE-2026-49975)."""
-FAREWELL = 1.0
-"""Seconds that a drain waits for requests sent before the peer has heard of it (RFC9113§6.8)."""
-LINGER = 256 * 1024
-LINGER_TIMEOUT = 5.0  # nginx lingering_timeout 5 s
 DEFAULT_PUSHES = 100
 """Pushed streams that may be open at once, unless the peer wants fewer."""
 DRAIN_PING = b"tricorn\x01"
@@ -205,7 +211,7 @@ class Living(Sending):
         elif not flow.ended:
             if flow.window_in <= 0 or self.paused or not flow.invited:
                 flow.heard = now
-                flow.blocked += TICK
+                flow.blocked += LOOK
             elif config.read_timeout and now - flow.heard >= config.read_timeout:
                 self._refuse(id, Refused(408, "the body stalls"))
                 return
@@ -250,7 +256,7 @@ class Living(Sending):
         if (
             self.streams or self.block is not None or self.wire.full
         ) or self.context.config.h2_ping_interval:
-            self.deadline = self.context.now + TICK
+            self.deadline = self.context.now + LOOK
         elif self.acknowledged and self.farewell == FOREVER:
             self.deadline = self.resting
         else:

@@ -30,8 +30,6 @@ from tricorn.http2.frames import (
 from tricorn.http2.shared import Shared
 from tricorn.priorities import Dependency
 
-TICK = 1.0
-"""Seconds between two looks at a connection with something to look after."""
 MOST_CONTINUATIONS = 8
 LARGEST_BLOCK = 64 * 1024
 """Octets of a header block, compressed: it is decoded without a pause."""

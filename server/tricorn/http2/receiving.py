@@ -7,7 +7,6 @@ stream that is reset in the same breath never reaches one.
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -90,8 +89,8 @@ class Receiving(Reading):
         """Streams that we have reset, of which frames may still arrive; the oldest first."""
         self.last_unsure = 0
         """Up to here a stream may be one of them that is not known any more."""
-        self.orphans: set[asyncio.Task[None]] = set()
-        """Applications that go on although their streams are gone."""
+        self.orphans: set[Stream] = set()
+        """Streams that are gone although their applications go on."""
         self.turns = Turns(context.config.priority)
         self.resets = shared.most_resets
         """How many streams may still be reset in excess of those that are answered."""

@@ -283,10 +283,9 @@ class Sending(Receiving):
 
     def outlived(self, stream: Stream) -> None:
         """The stream is gone; while its application goes on it counts as an open one."""
-        task = stream.task
-        if task is not None and not task.done():
-            self.orphans.add(task)
-            task.add_done_callback(self.orphans.discard)
+        if stream.task is not None and not stream.task.done():
+            self.orphans.add(stream)
+            stream.task.add_done_callback(lambda _: self.orphans.discard(stream))
 
     def forget(self, id: int) -> None:
         if len(self.reset) >= MOST_RESET:

@@ -26,7 +26,7 @@ from tricorn.asgi.websocket.inbound import (
     Received,
 )
 from tricorn.asgi.websocket.outbound import PING, PONG, Deflated, close_frame, frame
-from tricorn.connection import FOREVER, Connection, Field, Request, Stream
+from tricorn.connection import FOREVER, LOOK, Connection, Field, Request, Stream
 from tricorn.observe.accesslog import Entry
 
 CONNECTING, DENYING, OPEN, CLOSING, CLOSED = range(5)
@@ -34,8 +34,6 @@ CONNECTING, DENYING, OPEN, CLOSING, CLOSED = range(5)
 MOST_MESSAGES = 16
 MOST_QUEUED = 1024 * 1024
 """Messages, and octets of them, that wait for the application before reading stops."""
-LOOK = 1.0
-"""Seconds between two looks at what has a deadline."""
 
 log = logging.getLogger(__name__)
 

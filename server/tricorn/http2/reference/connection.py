@@ -13,7 +13,9 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from tricorn.connection import (
+    DRAIN_GRACE,
     FOREVER,
+    LINGER_TIMEOUT,
     ApplicationError,
     Context,
     Endpoints,
@@ -23,8 +25,9 @@ from tricorn.connection import (
     Request,
     Wire,
 )
-from tricorn.fields import BODILESS
-from tricorn.http2.reference.machine import ANY_STREAM, Failed
+from tricorn.fields import BODILESS, within_length
+from tricorn.http2.frames import LARGEST_ID
+from tricorn.http2.reference.machine import Failed
 from tricorn.http2.reference.receiving import (
     ANNOUNCED,
     CLOSED,
@@ -35,7 +38,7 @@ from tricorn.http2.reference.receiving import (
     Flow,
     Receiving,
 )
-from tricorn.sections import response_section
+from tricorn.sections import response_section, trailer_section
 from tricorn.target import Limits
 
 HIGH_WATER = 64 * 1024
@@ -46,11 +49,6 @@ FRAME = 16 * 1024
 """Octets in one frame; larger ones make the other streams wait."""
 UNREAD = 256 * 1024
 """Octets that a peer leaves unread in the transport before it is not read itself."""
-LINGER_TIMEOUT = 5.0  # nginx lingering_timeout 5 s
-DRAIN_GRACE = 1.0
-"""Seconds in which requests that cross our first GOAWAY are still served."""
-NO_TRAILERS = frozenset((b"content-length", b"date", b"server"))
-TOO_LONG = "the application sent more than its Content-Length; the rest is cut off"
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +96,7 @@ class ReferenceConnection(Receiving):
             return
         if flow.pending is not None:
             self._begin_response(flow, flow.pending, len(data) if end else None)
-        flow.queue += self._bounded(flow, data, end)
+        flow.queue += self._content(flow, data, end=end)
         if end:
             flow.complete = True
             del self.streams[id]
@@ -127,20 +125,12 @@ class ReferenceConnection(Receiving):
         flow.started = True
         flow.pending = None
 
-    def _bounded(self, flow: Flow, data: bytes, end: bool) -> bytes:
-        """Holds the application to the Content-Length that it declared (RFC9110§8.6)."""
+    def _content(self, flow: Flow, data: bytes, *, end: bool) -> bytes:
+        """What of `data` is content of this response."""
         if flow.silent:
             return b""
-        if flow.remaining is None:
-            return data
-        left = flow.remaining - len(data)
-        if left < 0:
-            log.error(TOO_LONG)
-            data = data[:left]
-            left = 0
-        flow.remaining = left
-        if end and left:
-            raise ApplicationError(f"{left} octets of the declared Content-Length are missing")
+        if flow.remaining is not None:
+            data, flow.remaining = within_length(flow.remaining, data, end=end)
         return data
 
     def send_trailers(self, id: int, headers: Fields) -> None:
@@ -149,8 +139,7 @@ class ReferenceConnection(Receiving):
             return
         self.send_data(id, b"")
         if not flow.silent:
-            section = response_section(headers).fields
-            flow.trailers = [each for each in section if each[0] not in NO_TRAILERS]
+            flow.trailers = trailer_section(headers)
         self.send_data(id, b"", end=True)
 
     def send_reset(self, id: int, reason: str) -> None:
@@ -177,12 +166,17 @@ class ReferenceConnection(Receiving):
             await flow.room.wait(self.context.loop)
 
     def drain(self) -> None:
+        for stream in list(self.streams.values()):
+            stream.drain()
+        self._announce()
+
+    def _announce(self) -> None:
         if self.phase == SERVING:
             # RFC9113§6.8: what the peer sends before it hears of it is still served.
             self._greet()
             self.phase = ANNOUNCED
             self.last_by = self.context.now + DRAIN_GRACE
-            self.wire.write(self.machine.data_to_send() + self.machine.goaway(ANY_STREAM))
+            self.wire.write(self.machine.data_to_send() + self.machine.goaway(LARGEST_ID))
             self.machine.ping(DRAINING)
             self._schedule()
 
@@ -308,7 +302,7 @@ class ReferenceConnection(Receiving):
             return
         text = f"{status} {HTTPStatus(status).phrase}\n".encode()
         self._begin_response(flow, (status, ((b"content-type", b"text/plain"),)), len(text))
-        flow.queue += self._bounded(flow, text, True)
+        flow.queue += self._content(flow, text, end=True)
         flow.complete = True
         flow.read_by = FOREVER
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import struct
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +16,22 @@ from h2.stream import H2Stream
 
 from tricorn.config import Config
 from tricorn.connection import Broken
+from tricorn.http2.frames import (
+    CONTINUATION,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    HEAD_SIZE,
+    HEADERS,
+    NO_RFC7540_PRIORITIES,
+    PREFACE,
+    SETTINGS,
+    Code,
+    goaway,
+)
+from tricorn.http2.header_blocks import TABLE_SIZE
 
 if TYPE_CHECKING:
     from hpack.struct import Header
-
-FIRST_WINDOW = 65_535  # RFC9113§6.9.2
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-FRAME_HEADER = 9
-HEADERS, SETTINGS, CONTINUATION = 1, 4, 9
-END_HEADERS = 4
-NO_RFC7540_PRIORITIES = 9  # RFC9218§2.1
-ANY_STREAM = 2**31 - 1
-"""The last stream of a GOAWAY that does not say yet which one is (RFC9113§6.8)."""
-TABLE = 4096  # RFC7541§4.2: an encoder may use less than the peer allows; nginx, Go 4096
 
 PRIVATE = {
     H2Stream: ("_initialize_content_length", "_track_content_length"),
@@ -104,9 +106,9 @@ class Machine(H2Connection):
                 **({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1} if connect else {}),
             }
         )
-        if config.h2_initial_connection_window_size > FIRST_WINDOW:
+        if config.h2_initial_connection_window_size > DEFAULT_WINDOW:
             self.increment_flow_control_window(
-                config.h2_initial_connection_window_size - FIRST_WINDOW
+                config.h2_initial_connection_window_size - DEFAULT_WINDOW
             )
         self.tolerate()
 
@@ -135,10 +137,10 @@ class Machine(H2Connection):
             self.receive_data(bytes(buffer[:size]))
             del buffer[:size]
             self.preface -= size
-        while len(buffer) >= FRAME_HEADER:
-            size = FRAME_HEADER + int.from_bytes(buffer[:3])
+        while len(buffer) >= HEAD_SIZE:
+            size = HEAD_SIZE + int.from_bytes(buffer[:3])
             kind, flags = buffer[3], buffer[4]
-            if size > FRAME_HEADER + self.largest:
+            if size > HEAD_SIZE + self.largest:
                 # hyper-h2 would wait for all of it (library-gaps 7).
                 raise Failed(ErrorCodes.FRAME_SIZE_ERROR, "a frame is too large")
             if kind != SETTINGS and not self.settled:
@@ -154,11 +156,11 @@ class Machine(H2Connection):
 
     def clamp_table(self) -> None:
         """The peer would choose how much we remember of our own fields (library-gaps 18)."""
-        self.encoder.header_table_size = min(self.encoder.header_table_size, TABLE)
+        self.encoder.header_table_size = min(self.encoder.header_table_size, TABLE_SIZE)
 
     def goaway(self, last: int, code: int = ErrorCodes.NO_ERROR) -> bytes:
         """The frame: hyper-h2 would be unable to finish what is open after it (h2 #1181)."""
-        return struct.pack(">BHBBIII", 0, 8, 7, 0, 0, last, code)
+        return goaway(last, Code(code))
 
     @property
     def open_inbound_streams(self) -> int:

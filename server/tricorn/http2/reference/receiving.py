@@ -13,6 +13,7 @@ from h2.exceptions import ProtocolError
 
 from tricorn.connection import (
     FOREVER,
+    LOOK,
     Connection,
     Context,
     Endpoints,
@@ -50,7 +51,7 @@ class Flow:
     unread: int = 0
     """Octets of content that the application has not taken."""
     read_by: float = FOREVER
-    """When the next part of the content has to be here."""
+    """When the next part of the content has to be here; of a tunnel, when to look again."""
 
     pending: tuple[int, Fields] | None = None
     """A response head that waits for the first part of the content."""
@@ -137,7 +138,7 @@ class Receiving(Connection):
                 self.start(stream)
         self.feeding = False
         if machine.settled and self.context.draining:
-            self.drain()
+            self._announce()
         self._flush()
 
     def _take(self, event: events.Event) -> None:
@@ -191,7 +192,7 @@ class Receiving(Connection):
         self.flows[id] = flow
         self.requests += 1
         if self.requests == self.context.config.keep_alive_max_requests:
-            self.drain()
+            self._announce()
         return self.open(id, flow.request)
 
     def _take_data(self, id: int, event: events.DataReceived) -> None:
@@ -219,7 +220,10 @@ class Receiving(Connection):
             flow.invited = True
             if data:
                 stream.feed_data(data)
-            if ended:
+            if ended and flow.request.protocol is not None and not flow.started:
+                self._reset(id, ErrorCodes.CANCEL)  # a tunnel that ends before it was opened
+                self._spend()
+            elif ended:
                 stream.feed_end()
             self._await_content(flow)
 
@@ -252,7 +256,9 @@ class Receiving(Connection):
     def _await_content(self, flow: Flow) -> None:
         """Sets the deadline of the next part of a body."""
         flow.read_by = FOREVER
-        if not flow.ended and flow.invited and flow.request.protocol is None:
+        if flow.request.protocol is not None:
+            flow.read_by = self.context.now + LOOK
+        elif not flow.ended and flow.invited:
             flow.read_by = self.context.now + (self.context.config.read_timeout or FOREVER)
 
     def _break(self, id: int, reason: str) -> None:
@@ -307,7 +313,11 @@ class Receiving(Connection):
     def _end_late_streams(self, now: float) -> None:
         for id, flow in list(self.flows.items()):
             if flow.read_by <= now:
-                if self.machine.remote_flow_control_window(id) > 0:
+                if flow.request.protocol is not None:
+                    self._await_content(flow)
+                    if stream := self.streams.get(id):
+                        stream.watch(now)
+                elif self.machine.remote_flow_control_window(id) > 0:
                     self._refuse(id, Refused(408, "the body came too slowly"))
                 else:
                     self._await_content(flow)  # it is we who hold it up
@@ -334,6 +344,10 @@ class Receiving(Connection):
         self.unsent = self.wire.buffered()
         self.stalled_by = self.context.now + (self.context.config.write_timeout or FOREVER)
         self.deadline = self.stalled_by
+
+    @abstractmethod
+    def _announce(self) -> None:
+        """Tells the peer that there will be no more streams (RFC9113§6.8)."""
 
     @abstractmethod
     def _greet(self) -> None:
