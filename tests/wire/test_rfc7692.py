@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 
 import pytest
@@ -168,9 +169,27 @@ def test_a_last_block_may_say_that_it_is_final(connect):  # §7.2.3.4
     assert [each["text"] for each in app.messages] == ["hello", "world"]
 
 
-def test_what_follows_a_final_block_is_not_lost_without_a_word(connect):
-    socket = offering(connect)
+@pytest.mark.parametrize("ending", [b"", b"\x00"])
+def test_a_message_may_have_several_final_blocks(connect, ending):  # §7.2.1
+    app = Script()
+    socket = offering(connect, app=app)
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(b"hello") + packer.flush(zlib.Z_FINISH)
-    socket.send(masked(0xC1, packed + packed))
-    assert socket.code == 1007
+    socket.send(masked(0xC1, packed * 3 + ending))
+    socket.send(masked(0x41, packed), masked(0x00, packed), masked(0x80, packed + ending))
+    socket.send(masked(0xC1, Packer().pack("world")))
+    assert [each["text"] for each in app.messages] == ["hello" * 3, "hello" * 3, "world"]
+
+
+def test_final_blocks_that_hold_nothing_are_bounded(connect):
+    app = Script()
+    empty = zlib.compressobj(wbits=-15).flush(zlib.Z_FINISH)
+    assert len(empty) == 2
+    socket = offering(connect, app=app)
+    socket.send(masked(0xC1, empty * 1000 + b"\x00"))
+    assert app.messages == [{"type": "websocket.receive", "text": ""}]
+    flood = masked(0xC1, empty * 500_000)
+    before = time.process_time()
+    socket.send(flood)
+    assert time.process_time() - before < 1
+    assert socket.code == 1008

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
@@ -23,6 +23,10 @@ SMALLEST_WINDOW_BITS = 9
 """zlib has no smaller one; for what we inflate a larger one is as good (RFC7692§7.1.2.2)."""
 
 TAIL = b"\x00\x00\xff\xff"  # RFC7692§7.2.1, §7.2.2
+PIECE = 16 * 1024
+"""Octets that are given to zlib at once."""
+MOST_ENDS = 1024
+"""Final blocks in one message, each of which costs a new stream of deflate."""
 TRUSTED = 512 * 1024
 """Octets that are inflated before it is asked how many more will follow."""
 
@@ -53,6 +57,8 @@ class Deflate(PerMessageDeflate):
         self.most = most
         self.inflated = 0
         """Octets of the message in progress."""
+        self.ends = 0
+        """Final blocks in it."""
         self.control = False
         """The frame in progress is a control frame."""
 
@@ -67,7 +73,7 @@ class Deflate(PerMessageDeflate):
         if self.control:
             return RsvBits(False, False, False)  # RFC7692§6: never compressed
         if opcode is not Opcode.CONTINUATION:
-            self.inflated = 0
+            self.inflated = self.ends = 0
         return super().frame_inbound_header(proto, opcode, rsv, payload_length)
 
     def frame_inbound_payload_data(
@@ -85,35 +91,35 @@ class Deflate(PerMessageDeflate):
         compressed, self._inbound_compressed = self._inbound_compressed, None
         if not compressed:
             return None
-        tail = self._inflate(TAIL)
-        decompressor = self._decompressor
-        if decompressor is not None and decompressor.eof:
-            # RFC7692§7.2.3.4: the last block was final; the next message begins anew.
-            self._decompressor = None
-            if decompressor.unused_data not in (TAIL, b"\x00" + TAIL):
-                return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        # RFC7692§7.2.2; a stream that has ended with the message has nothing left to be told.
+        tail = b"" if self._decompressor is None else self._inflate(TAIL)
         if self.client_no_context_takeover:
             self._decompressor = None
         return tail
 
     def _inflate(self, data: bytes) -> bytes | CloseReason:
-        decompressor = self._decompressor
-        assert decompressor is not None, "the header of the message has made it"
+        inflation = Inflation(self._decompressor, self.client_max_window_bits, bytes(data))
         room = self.most - self.inflated
+        kept: list[bytes] = []
+        size, trusted = 0, TRUSTED
         try:
-            # One octet more than there is room for tells that it is too much.
-            result = decompressor.decompress(bytes(data), min(room, TRUSTED) + 1)
-            if rest := decompressor.unconsumed_tail:
-                room -= len(result)
-                if not fits(decompressor, room):
-                    return CloseReason.MESSAGE_TOO_BIG
-                result += decompressor.decompress(rest, room + 1)
+            for part in inflation.parts():
+                size += len(part)
+                kept.append(part)
+                if size >= trusted:
+                    trusted = self.most
+                    if not inflation.copy().fits(room - size):
+                        return CloseReason.MESSAGE_TOO_BIG
         except zlib.error:
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
-        self.inflated += len(result)
+        self._decompressor = inflation.decompressor
+        self.inflated += size
+        self.ends += inflation.ends
         if self.inflated > self.most:
             return CloseReason.MESSAGE_TOO_BIG
-        return result
+        if self.ends > MOST_ENDS:
+            return CloseReason.POLICY_VIOLATION
+        return b"".join(kept)
 
     def frame_outbound(
         self,
@@ -137,14 +143,57 @@ if (
     raise ImportError(f"wsproto has changed: its PerMessageDeflate has no {', '.join(missing)}")
 
 
-def fits(decompressor: zlib._Decompress, room: int) -> bool:
-    """Whether what is left inflates to no more than `room` octets: they are counted, not kept."""
-    probe = decompressor.copy()
-    rest = decompressor.unconsumed_tail
-    while rest and room >= 0:
-        room -= len(probe.decompress(rest, TRUSTED))
-        rest = probe.unconsumed_tail
-    return room >= 0
+class Inflation:
+    """Octets on their way through a stream of deflate, or several that follow each other."""
+
+    __slots__ = ("at", "bits", "data", "decompressor", "ends", "piece")
+
+    def __init__(self, decompressor: zlib._Decompress | None, bits: int, data: bytes) -> None:
+        """With no `decompressor` a stream begins, with a window of `bits`."""
+        self.decompressor = decompressor
+        self.bits = bits
+        self.data = data
+        self.at = 0
+        """Up to here they have been taken."""
+        self.piece = b""
+        """What has been taken, and is not inflated yet."""
+        self.ends = 0
+        """Streams that have ended."""
+
+    def copy(self) -> Inflation:
+        """The same from here on, apart from this one."""
+        decompressor = self.decompressor
+        copy = Inflation(decompressor and decompressor.copy(), self.bits, self.data)
+        copy.at, copy.piece, copy.ends = self.at, self.piece, self.ends
+        return copy
+
+    def parts(self) -> Iterator[bytes]:
+        """What it inflates to, a bounded part at a time. Raises zlib.error."""
+        while self.ends <= MOST_ENDS:
+            if not self.piece:
+                # Not all at once: whatever a stream leaves behind its end is copied.
+                self.piece = self.data[self.at : self.at + PIECE]
+                self.at += PIECE
+                if not self.piece:
+                    return
+            if self.decompressor is None:
+                self.decompressor = zlib.decompressobj(-self.bits)
+            part = self.decompressor.decompress(self.piece, TRUSTED)
+            self.piece = self.decompressor.unconsumed_tail
+            if self.decompressor.eof:
+                # RFC7692§7.2.3.4: a block may be final; the next one begins anew.
+                self.piece = self.decompressor.unused_data
+                self.decompressor = None
+                self.ends += 1
+            yield part
+
+    def fits(self, room: int) -> bool:
+        """Whether it inflates to no more than `room` octets: they are counted, not kept."""
+        for part in self.parts():
+            room -= len(part)
+            if room < 0:
+                return False
+        return True
 
 
 def agree(offers: Iterable[bytes], most: int) -> tuple[Deflate, bytes] | None:
