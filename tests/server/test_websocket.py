@@ -125,6 +125,44 @@ def test_denial_is_the_response_that_the_application_gives(connect, parts):
     assert socket.answer[b"www-authenticate"] == b"Basic" and socket.ended
 
 
+def test_denial_is_whole_though_the_client_has_ended_its_side(connect):
+    gate = asyncio.Event()
+
+    async def denies(scope, receive, send):
+        part = {"type": "websocket.http.response.body", "body": b"no"}
+        await send({"type": "websocket.http.response.start", "status": 403})
+        await send(part | {"more_body": True})
+        await gate.wait()
+        await send(part)
+
+    socket = connect(denies, QUIET)
+    if hasattr(socket, "id"):
+        socket.peer.part(socket.id, end=True)
+    else:
+        socket.peer.half_close()
+    gate.set()
+    socket.peer.settle()
+    assert socket.answer.body == b"nono" and socket.answer.complete
+    assert socket.peer.context.stats.aborted == 0
+
+
+def test_who_sends_when_a_drain_has_closed_has_not_failed(connect):
+    gate = asyncio.Event()
+
+    async def pushes(scope, receive, send):
+        await send(ACCEPTED)
+        await gate.wait()
+        await send({"type": "websocket.send", "text": "late"})
+
+    socket = connect(pushes, QUIET)
+    socket.peer.drain()
+    socket.peer.advance(2)
+    assert socket.code == 1001
+    gate.set()
+    socket.peer.settle()  # and nothing is logged as an error
+    assert not socket.peer.context.running
+
+
 @pytest.mark.parametrize(
     "handshake, status",
     [

@@ -107,12 +107,12 @@ class Speaking(Stream):
                 self._read()
 
     def feed_end(self, trailers: Sequence[Field] = ()) -> None:
-        if self.state < CLOSED:
+        if self.state in (OPEN, CLOSING):
             self._end(ABNORMAL, "", aborted=True)
 
     def feed_reset(self, *, listening: bool = False, answered: int = 0) -> None:
-        if self.state >= CLOSED:
-            return
+        if self.state >= CLOSED or (listening and self.state == DENYING):
+            return  # the rest of a response of HTTP is still owed
         self.status = answered or self.status
         if not listening:
             self._over(ABNORMAL, "", aborted=not answered)

@@ -68,7 +68,8 @@ class WebSocket(Speaking):
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # SystemExit, for one: no request may end the others
-            if self.state == CLOSED and (isinstance(error, OSError) or comes_of_gone(error)):
+            gone = self.state == CLOSED and isinstance(error, OSError)
+            if gone or comes_of_gone(error):
                 log.debug("%s: the client has gone", self._target)
             else:
                 log.error(
