@@ -222,6 +222,11 @@ class Stream(ABC):
         self.request = request
         self.task: asyncio.Task[None] | None = None
 
+    @property
+    def target(self) -> str:
+        """For the log: as it came, because a decoded path may have line breaks in it."""
+        return self.request.target.decode("latin-1")
+
     @abstractmethod
     def feed_data(self, data: bytes) -> None:
         """A part of the body, or of a tunnel after an upgrade."""

@@ -29,7 +29,6 @@ from tricorn.connection import (
     Stream,
 )
 from tricorn.fields import BODILESS
-from tricorn.observe.accesslog import Entry
 
 TURN = 256 * 1024
 """Octets of a response after which other connections have their turn."""
@@ -323,18 +322,15 @@ class Exchange(Stream):
         if self.waiting is not None:
             self._wake()
         if self.timing is not None and context.accesslog is not None:
-            context.accesslog.record(
-                Entry(
-                    self.connection.endpoints,
-                    self.request,
-                    self.status,
-                    self.fields,
-                    0 if self.request.method == "HEAD" or self.status in BODILESS else self.sent,
-                    self.timing.opened,
-                    self.timing.first_sent,
-                    aborted,
-                    context.worker,
-                )
+            silent = self.request.method == "HEAD" or self.status in BODILESS
+            context.accesslog.ended(
+                self,
+                self.status,
+                self.fields,
+                0 if silent else self.sent,
+                self.timing.opened,
+                self.timing.first_sent,
+                aborted=aborted,
             )
 
     @property
@@ -342,21 +338,16 @@ class Exchange(Stream):
         """The client has ended in the middle of its request (RFC9112§8)."""
         return self.peer != PRESENT and self.inbox is not None and not self.inbox.ended
 
-    @property
-    def _target(self) -> str:
-        """For the log: as it came, because a decoded path may have line breaks in it."""
-        return self.request.target.decode("latin-1")
-
     def _failed(self, error: BaseException) -> None:
         gone = self.peer == GONE and isinstance(error, OSError)
         if gone or self._cut_off or comes_of_gone(error):
-            log.debug("%s: the client has gone", self._target)
+            log.debug("%s: the client has gone", self.target)
         else:
             log.error(
                 "the application raised %s for %s %s",
                 type(error).__name__,
                 self.request.method,
-                self._target,
+                self.target,
                 exc_info=error,
             )
         self._give_up("the application failed")
@@ -366,7 +357,7 @@ class Exchange(Stream):
             log.error(
                 "the application returned without completing the response to %s %s",
                 self.request.method,
-                self._target,
+                self.target,
             )
         self._give_up("the application returned")
 

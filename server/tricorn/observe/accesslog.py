@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tricorn.config import ConfigError
-from tricorn.connection import Endpoints, Fields, Request
+from tricorn.connection import Endpoints, Fields, Request, Stream
 from tricorn.observe.logfile import LogFile
 
 PRESETS = {
@@ -61,6 +61,25 @@ class AccessLog:
 
     def record(self, entry: Entry) -> None:
         self.file.write(self._render(entry).encode("utf-8", "backslashreplace") + b"\n")
+
+    def ended(
+        self,
+        stream: Stream,
+        status: int,
+        fields: Fields,
+        sent: int,
+        opened: float,
+        first_sent: float = 0.0,
+        *,
+        aborted: bool,
+    ) -> None:
+        """A request that an application has seen, and its response; see Entry."""
+        endpoints, worker = stream.connection.endpoints, stream.context.worker
+        self.record(
+            Entry(
+                endpoints, stream.request, status, fields, sent, opened, first_sent, aborted, worker
+            )
+        )
 
     def refused(self, endpoints: Endpoints, status: int, worker: int) -> None:
         """A request that no application has seen, because its head could not be understood."""

@@ -228,23 +228,20 @@ def unmasked(data: bytes | bytearray, begin: int, size: int) -> bytes:
     """
     mask = data[begin - 4 : begin]
     number = int.from_bytes
-    if size <= PART:
-        both = number(data[begin : begin + size], "little") ^ number(
-            (mask * (size // 4 + 1))[:size], "little"
-        )
-        return both.to_bytes(size, "little")
-    repeated = number(mask * (PART // 4), "little")
-    last = begin + size - size % PART
-    parts = [
-        (number(data[at : at + PART], "little") ^ repeated).to_bytes(PART, "little")
-        for at in range(begin, last, PART)
-    ]
-    rest = size % PART
-    both = number(data[last : last + rest], "little") ^ number(
-        (mask * (rest // 4 + 1))[:rest], "little"
+    parts: list[bytes] = []
+    if size > PART:
+        repeated = number(mask * (PART // 4), "little")
+        last = begin + size - size % PART
+        parts = [
+            (number(data[at : at + PART], "little") ^ repeated).to_bytes(PART, "little")
+            for at in range(begin, last, PART)
+        ]
+        begin, size = last, size % PART
+    both = number(data[begin : begin + size], "little") ^ number(
+        (mask * (size // 4 + 1))[:size], "little"
     )
-    parts.append(both.to_bytes(rest, "little"))
-    return b"".join(parts)
+    rest = both.to_bytes(size, "little")
+    return b"".join((*parts, rest)) if parts else rest
 
 
 def text_of(payload: bytes) -> str:

@@ -27,7 +27,6 @@ from tricorn.asgi.websocket.inbound import (
 )
 from tricorn.asgi.websocket.outbound import PING, PONG, Deflated, close_frame, frame
 from tricorn.connection import FOREVER, LOOK, Connection, Field, Request, Stream
-from tricorn.observe.accesslog import Entry
 
 CONNECTING, DENYING, OPEN, CLOSING, CLOSED = range(5)
 
@@ -264,19 +263,7 @@ class Speaking(Stream):
         if aborted:
             context.stats.aborted += 1
         if context.accesslog is not None:
-            context.accesslog.record(
-                Entry(
-                    self.connection.endpoints,
-                    self.request,
-                    self.status,
-                    (),
-                    self.sent,
-                    self.opened,
-                    0.0,
-                    aborted,
-                    context.worker,
-                )
-            )
+            context.accesslog.ended(self, self.status, (), self.sent, self.opened, aborted=aborted)
         self._wake()
 
     @abstractmethod

@@ -16,7 +16,7 @@ from tricorn.asgi.gone import comes_of_gone
 from tricorn.asgi.messages import final_status, octets
 from tricorn.asgi.scope import websocket_scope
 from tricorn.asgi.websocket import deflate, handshake
-from tricorn.asgi.websocket.inbound import ABNORMAL, INTERNAL_ERROR, NORMAL
+from tricorn.asgi.websocket.inbound import ABNORMAL, BINARY, INTERNAL_ERROR, NORMAL, TEXT
 from tricorn.asgi.websocket.outbound import DEFLATED, Deflated, frame
 from tricorn.asgi.websocket.speaking import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, Speaking
 from tricorn.connection import (
@@ -31,7 +31,6 @@ from tricorn.connection import (
     Request,
 )
 
-TEXT, BINARY = 0x81, 0x82
 TRY_LATER = 503
 
 log = logging.getLogger(__name__)
@@ -70,11 +69,11 @@ class WebSocket(Speaking):
         except BaseException as error:  # SystemExit, for one: no request may end the others
             gone = self.state == CLOSED and isinstance(error, OSError)
             if gone or comes_of_gone(error):
-                log.debug("%s: the client has gone", self._target)
+                log.debug("%s: the client has gone", self.target)
             else:
                 log.error(
                     "the application raised %s for the websocket %s",
-                    *(type(error).__name__, self._target),
+                    *(type(error).__name__, self.target),
                     exc_info=error,
                 )
             self._give_up()
@@ -221,7 +220,7 @@ class WebSocket(Speaking):
 
     def _returned(self) -> None:
         if self.state in (CONNECTING, DENYING):
-            log.error("the application neither accepted nor closed the websocket %s", self._target)
+            log.error("the application neither accepted nor closed the websocket %s", self.target)
             self._give_up()
         elif self.state == OPEN:
             self._close(NORMAL, "")
@@ -238,14 +237,9 @@ class WebSocket(Speaking):
             self._over(ABNORMAL, "", aborted=True)
 
     def _keep_waiting(self) -> None:
-        log.error("the application does not accept or close the websocket %s", self._target)
+        log.error("the application does not accept or close the websocket %s", self.target)
         self._deny(TRY_LATER, (), b"")
         self._over(ABNORMAL, "", aborted=False)
-
-    @property
-    def _target(self) -> str:
-        """For the log: as it came, because a decoded path may have line breaks in it."""
-        return self.request.target.decode("latin-1")
 
 
 NAMES = ("not accepted yet", "being denied", "open", "closing", "closed")
