@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import struct
-import threading
 import time
-from types import TracebackType
 
 from hpack import Decoder
 
+from tests.process.load import TIMEOUT, Driven
 from tests.support import frames
 
-TIMEOUT = 15.0
 LARGE = 2**31 - 1
 HEAD = struct.Struct(">IBI")
 GREETING = (
@@ -33,7 +31,7 @@ AUTHORITY = b"\x01\x09localhost"
 PATH = b"\x04"
 
 
-class Http2Load:
+class Http2Load(Driven):
     """Asks from entering the `with` to leaving it, or `total` times; then the counts tell."""
 
     def __init__(
@@ -45,7 +43,7 @@ class Http2Load:
         total: int | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self.answered = 0
+        super().__init__(connections)
         self.retriable = 0
         """Requests of which the server has said that they were not looked at."""
         self.lost: list[str] = []
@@ -61,33 +59,10 @@ class Http2Load:
         self._context = context
         if context is not None:
             context.set_alpn_protocols(["h2"])
-        self._ending = False
         self._heads: dict[bytes, bool] = {}
-        self._progress = threading.Condition()
-        self._goal = LARGE
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
 
-    def __enter__(self) -> Http2Load:
-        self._thread.start()
-        self.go_on(self._connections)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending = True
-        self._thread.join(2 * TIMEOUT)
-        assert not self._thread.is_alive()
-
-    def go_on(self, count: int, timeout: float = TIMEOUT) -> None:
-        """Waits for `count` more answers."""
-        with self._progress:
-            self._goal = self.answered + count
-            enough = self._progress.wait_for(lambda: self.answered >= self._goal, timeout)
-            assert enough, self.lost[:5]
+    def _complaints(self) -> list[str]:
+        return self.lost[:5]
 
     def wait(self, timeout: float) -> None:
         """Until there is nothing left to ask, or nobody to be asked."""
@@ -97,12 +72,6 @@ class Http2Load:
     @property
     def more(self) -> bool:
         return not self._ending and self.left > 0
-
-    def note(self) -> None:
-        """One answer more, or a connection has ended."""
-        if self.answered >= self._goal:
-            with self._progress:
-                self._progress.notify_all()
 
     def head_is_good(self, block: bytes) -> bool:
         """Whether it says 200; each block is decoded once."""
@@ -260,7 +229,6 @@ class Connection(asyncio.Protocol):
     def _end(self, id: int, body: bytes) -> None:
         del self._open[id]
         load = self.load
-        load.answered += 1
         if body != b"%b%d" % (self.prefix, id):
             load.lost.append(f"{self.prefix.decode()}{id} was answered with {body!r}")
         load.note()

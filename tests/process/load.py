@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 PACE = 0.004
 """Seconds between two requests of one client: a load, not a measurement."""
 CLIENTS = 8
-TIMEOUT = 10.0
+TIMEOUT = 15.0
 
 
-class Load:
-    """Asks from entering the `with` to leaving it; then `answered` and `failures` tell."""
+class Driven(ABC):
+    """A load that runs in a thread of its own, from entering the `with` to leaving it."""
 
-    def __init__(self, where: int | Path) -> None:
-        """A port of this machine, or the path of a unix socket."""
+    def __init__(self, first: int) -> None:
+        """Entering waits for the `first` answers."""
         self.answered = 0
-        self.failures: list[str] = []
-        self._where = where
+        self._first = first
+        self._goal = 0
         self._ending = False
         self._progress = threading.Condition()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._all()), daemon=True)
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._thread.start()
-        self.go_on(CLIENTS)
+        self.go_on(self._first)
         return self
 
     def __exit__(
@@ -40,11 +42,40 @@ class Load:
         self._thread.join(2 * TIMEOUT)
         assert not self._thread.is_alive()
 
-    def go_on(self, count: int) -> None:
+    def go_on(self, count: int, timeout: float = TIMEOUT) -> None:
         """Waits for `count` more answers."""
         with self._progress:
-            goal = self.answered + count
-            assert self._progress.wait_for(lambda: self.answered >= goal, TIMEOUT), self.failures
+            self._goal = self.answered + count
+            enough = self._progress.wait_for(lambda: self.answered >= self._goal, timeout)
+            assert enough, self._complaints()
+
+    def note(self) -> None:
+        """One answer more."""
+        self.answered += 1
+        if self.answered >= self._goal:
+            with self._progress:
+                self._progress.notify_all()
+
+    @abstractmethod
+    async def _all(self) -> None:
+        """Asks, until `_ending`."""
+
+    @abstractmethod
+    def _complaints(self) -> list[str]:
+        """Why there may be too few answers."""
+
+
+class Load(Driven):
+    """Asks from entering the `with` to leaving it; then `answered` and `failures` tell."""
+
+    def __init__(self, where: int | Path) -> None:
+        """A port of this machine, or the path of a unix socket."""
+        super().__init__(CLIENTS)
+        self.failures: list[str] = []
+        self._where = where
+
+    def _complaints(self) -> list[str]:
+        return self.failures
 
     async def _all(self) -> None:
         await asyncio.gather(*(self._client(each, bool(each % 2)) for each in range(CLIENTS)))
@@ -67,9 +98,7 @@ class Load:
             else:
                 if body != target.encode():
                     self.failures.append(f"{target} was answered with {body!r}")
-                with self._progress:
-                    self.answered += 1
-                    self._progress.notify_all()
+                self.note()
             if connection and (last or not lasting):
                 connection[1].close()
                 connection = None

@@ -266,11 +266,7 @@ EXPECTS = [(b"expect", b"100-continue"), (b"content-length", b"3")]
 
 
 def test_100_is_sent_when_the_application_asks_for_the_body(connect):
-    async def steps(gate, scope, receive, send):
-        await gate.wait()
-        await apps.echo(scope, receive, send)
-
-    gate = apps.Gate(steps)
+    gate = apps.Gate(apps.late_echo)
     peer = connect(gate)
     id = peer.begin(headers=EXPECTS)
     assert peer.result(id) is None
@@ -289,11 +285,7 @@ def test_100_is_not_sent_to_who_is_answered_without_reading(connect):
 
 
 def test_the_time_for_a_body_runs_only_once_it_was_asked_for(connect):
-    async def steps(gate, scope, receive, send):
-        await gate.wait()
-        await apps.echo(scope, receive, send)
-
-    gate = apps.Gate(steps)
+    gate = apps.Gate(apps.late_echo)
     peer = connect(gate)
     id = peer.begin(headers=EXPECTS)
     peer.advance(50)
@@ -660,11 +652,7 @@ def test_a_client_that_reads_slowly_is_not(connect):
 
 
 def test_a_client_waits_for_an_application_that_does_not_read(connect):
-    async def steps(gate, scope, receive, send):
-        await gate.wait()
-        await apps.echo(scope, receive, send)
-
-    gate = apps.Gate(steps)
+    gate = apps.Gate(apps.late_echo)
     peer = connect(gate)
     id = peer.begin()
     peer.part(id, b"x" * LARGE, end=True)
@@ -675,11 +663,7 @@ def test_a_client_waits_for_an_application_that_does_not_read(connect):
 
 
 def test_the_time_of_an_application_that_does_not_read_is_not_the_clients(connect):
-    async def steps(gate, scope, receive, send):
-        await gate.wait()
-        await apps.echo(scope, receive, send)
-
-    gate = apps.Gate(steps)
+    gate = apps.Gate(apps.late_echo)
     peer = connect(gate)
     id = peer.begin()
     peer.part(id, b"x" * LARGE, end=True)

@@ -311,7 +311,7 @@ def test_a_peer_cannot_choose_the_size_of_our_table(connect):
 
 
 def test_credit_is_given_for_what_the_application_has_taken(connect):
-    gate = apps.Gate(steps=echoes)
+    gate = apps.Gate(steps=apps.late_echo)
     peer = connect(gate)
     id = peer.begin()
     peer.part(id, b"x" * LARGE, end=True)
@@ -319,11 +319,6 @@ def test_credit_is_given_for_what_the_application_has_taken(connect):
     gate.open()
     peer.settle()
     assert peer.of(WindowUpdateFrame, id)
-
-
-async def echoes(gate, scope, receive, send):
-    await gate.wait()
-    await apps.echo(scope, receive, send)
 
 
 def test_a_closed_stream_takes_no_credit_of_the_connection_with_it(connect):

@@ -157,3 +157,9 @@ class Gate:
         """Lets the application go on; takes effect when the loop runs again."""
         if self._opened is not None:
             self._opened.release()
+
+
+async def late_echo(gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+    """The steps of a Gate: sends the body back, but reads nothing until it is opened."""
+    await gate.wait()
+    await echo(scope, receive, send)

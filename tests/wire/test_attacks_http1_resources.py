@@ -137,11 +137,7 @@ def test_r_02_a_body_that_is_slow_but_fast_enough_is_taken():
 
 
 def test_r_02_the_clock_stands_while_the_application_does_not_read():
-    async def steps(gate, scope, receive, send):
-        await gate.wait()
-        await apps.echo(scope, receive, send)
-
-    gate = apps.Gate(steps)
+    gate = apps.Gate(apps.late_echo)
     peer = H1Peer(gate)
     peer.send(UPLOAD + b"Content-Length: 200000\r\n\r\n", *[b"x" * 10_000] * 9)
     assert peer.wire.paused
@@ -232,11 +228,7 @@ def test_r_05_memory_of_heads_does_not_get_around_the_limit():
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_r_05_what_the_application_does_not_read_stays_with_the_client(framing):
-    async def steps(gate, scope, receive, send):
-        await gate.wait()
-        await apps.echo(scope, receive, send)
-
-    gate = apps.Gate(steps)
+    gate = apps.Gate(apps.late_echo)
     peer = H1Peer(gate)
     part = b"x" * 16_384
     if framing == "length":

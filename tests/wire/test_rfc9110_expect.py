@@ -14,12 +14,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 def reads_after(gate: apps.Gate) -> apps.Application:
     """Reads the body when the gate opens, and answers with it."""
-
-    async def steps(gate, scope, receive, send):
-        await gate.wait()
-        await apps.echo(scope, receive, send)
-
-    gate.steps = steps
+    gate.steps = apps.late_echo
     return gate
 
 
