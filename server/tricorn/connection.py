@@ -356,6 +356,9 @@ class Connection(ABC):
     def send_reset(self, id: int, reason: str) -> None:
         """Gives the response up so that the peer cannot take it for complete."""
 
+    def hang_up(self, id: int) -> None:  # noqa: B027
+        """A tunnel that has ended was ended by both sides: nobody has anything left to say."""
+
     @abstractmethod
     def consumed(self, id: int, size: int) -> None:
         """The application has taken `size` octets: the peer may send as many more."""

@@ -394,6 +394,16 @@ def test_a_connection_that_half_closes_ends_with_its_websockets():
     assert app.disconnect[0] == 1006 and socket.peer.closed
 
 
+@pytest.mark.parametrize("ours", [False, True])
+def test_a_connection_closes_when_both_have_said_so(ours):  # RFC6455§7.1.1
+    steps = [ACCEPTED, {"type": "websocket.close"}] if ours else [ACCEPTED]
+    socket = SOCKETS["HTTP/1.1"](Script(*steps), QUIET)
+    assert not socket.peer.wire.closing
+    socket.close(1000)
+    # Not only our direction: TLS has no such thing, and the client would wait for the rest.
+    assert socket.code == 1000 and socket.peer.wire.closing
+
+
 def test_a_tunnel_that_ends_before_it_is_opened_is_reset():
     async def slow(scope, receive, send):
         while (await receive())["type"] != "websocket.disconnect":

@@ -191,6 +191,10 @@ class Http1Connection(Receiving):
             log.debug("client=%s response given up: %s", self.endpoints.client, reason)
             self._abort()
 
+    def hang_up(self, id: int) -> None:
+        if id == self.id and self.phase == DISCARD:
+            self._see_off()
+
     def consumed(self, id: int, size: int) -> None:
         if id in self.streams:
             self.unread -= size
@@ -274,9 +278,7 @@ class Http1Connection(Receiving):
             log.debug("client=%s does not read", self.endpoints.client)
             self._abort()
         elif self.phase == DISCARD:
-            self.phase = CLOSED
-            self._await_peer()
-            self.wire.close()
+            self._see_off()
         elif self.phase == BODY and self.streams:
             self._refuse(Refused(408, "the body came too slowly"))
         elif self.phase == HEAD and self.beginning is not None:
@@ -326,9 +328,13 @@ class Http1Connection(Receiving):
         if self.body is not None or self.held or self.paused:
             self._linger()
         elif self.phase != CLOSED:
-            self.phase = CLOSED
-            self._await_peer()
-            self.wire.close()
+            self._see_off()
+
+    def _see_off(self) -> None:
+        """Closes; what is buffered still leaves."""
+        self.phase = CLOSED
+        self._await_peer()
+        self.wire.close()
 
     def _linger(self) -> None:
         """Ends our direction and reads on: closing on unread data would reset the connection.

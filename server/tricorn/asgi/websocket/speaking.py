@@ -162,12 +162,10 @@ class Speaking(Stream):
 
     def _closed_by_peer(self, received: CloseConnection) -> None:
         code = int(received.code)
-        if self.state == CLOSING:
-            self._end(self.code, self.reason)  # it has answered ours
-            return
-        # RFC6455§5.5.1: the same code goes back, and then there is nothing more to say.
-        self._send_frame(close_frame(NORMAL if code == NO_STATUS else code, ""))
+        if self.state == OPEN:  # RFC6455§5.5.1: else it has answered ours
+            self._send_frame(close_frame(NORMAL if code == NO_STATUS else code, ""))
         self._end(code, received.reason or "")
+        self.connection.hang_up(self.id)  # RFC6455§7.1.1: it is the server that closes
 
     def _fail(self, failure: Failed) -> None:
         """RFC6455§7.1.7: says why, and ends without waiting for an answer."""
