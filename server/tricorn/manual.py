@@ -107,7 +107,9 @@ def _borrowed() -> Iterator[str]:
 
 
 def _groups() -> Iterator[tuple[str, list[tuple[str, Option]]]]:
-    for group, options in groupby(OPTIONS.items(), key=lambda item: item[1].group):
+    # What Config inherits comes last, not first.
+    ordered = sorted(OPTIONS.items(), key=lambda item: item[0] not in Config.__annotations__)
+    for group, options in groupby(ordered, key=lambda item: item[1].group):
         yield group, list(options)
 
 

@@ -233,7 +233,7 @@ def _many(name: str) -> bool:
 def _mistakes(config: Config) -> Iterator[str]:
     """What is wrong with options together, each valid alone."""
     if not config.certfile:
-        for name in ("keyfile", "keyfile_password", "ca_certs", "insecure_bind"):
+        for name in ("keyfile", "keyfile_password", "ca_certs", "insecure_bind", "quic_bind"):
             if getattr(config, name):
                 yield f"{name} is set without certfile: add --certfile, or leave {name} out"
     verified = config.verify_mode != "CERT_NONE"
@@ -241,6 +241,10 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield f"verify_mode {config.verify_mode} needs authorities to check against: add --ca-certs"
     if config.ca_certs and not verified:
         yield "ca_certs is set, but no client is asked: add --verify-mode CERT_REQUIRED"
+
+    if config.quic_bind and verified:
+        # aioquic can ask for a certificate, but does not refuse a client without one.
+        yield "verify_mode does not hold over QUIC: leave out --quic-bind, or --verify-mode"
 
     addresses = config.bind + config.insecure_bind
     if not addresses:

@@ -100,6 +100,8 @@ def _agreeing(made: Config) -> Config:
         made = replace(made, keyfile="", ca_certs="", insecure_bind=(), verify_mode="CERT_NONE")
     if not made.ca_certs or made.verify_mode == "CERT_NONE":
         made = replace(made, ca_certs="", verify_mode="CERT_NONE")
+    if not made.certfile or made.ca_certs:
+        made = replace(made, quic_bind=())
     bind = tuple(each for each in made.bind if each not in made.insecure_bind)
     known = made.access_logformat in LOG_PRESETS or "%(" in made.access_logformat
     return replace(
