@@ -1,0 +1,322 @@
+"""Datagrams in and out: which connection they belong to, what strangers get, when it is sent.
+
+Up to 64 datagrams are read in one turn of the loop; connections that have something to send do so
+once, after the tasks that were woken have run, in as few system calls as the kernel allows.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Protocol
+
+from aioquic._buffer import Buffer
+from aioquic.quic.packet import (
+    QuicPacketType,
+    encode_quic_retry,
+    encode_quic_version_negotiation,
+    pull_quic_header,
+)
+
+from tricorn.connection import Context, Endpoints
+from tricorn.http3.connection import Http3Connection
+from tricorn.http3.link import QuicLink
+from tricorn.http3.shared import Shared
+from tricorn.http3.transport import Terms, Transport
+
+ID_SIZE = 8
+BATCH = 64
+"""Datagrams that are read in one turn, and the most that the kernel sends in one call."""
+LARGEST_DATAGRAM = 4096
+SMALLEST_INITIAL = 1200
+"""RFC9000§14.1."""
+MOST_OCTETS = 65_000
+"""Of one call with UDP_SEGMENT."""
+UDP_SEGMENT = 103  # linux/udp.h; not in the socket module
+HALF_OPEN = 100
+"""Handshakes that are open before clients have to prove their address (HAProxy)."""
+MOST_RESETS, MOST_NEGOTIATIONS = 200, 100
+"""Answers to strangers in one second."""
+SMALLEST_RESET, LARGEST_RESET = 21, 42
+"""RFC9000§10.3: no smaller packet looks like one, a larger one gains nothing."""
+RESET_FLOOR = 43
+"""Octets below which a packet may be a reset itself: two servers must not reset each other."""
+BACKLOG = 1024
+"""Datagrams that wait for the kernel; what does not fit is lost, as on any network."""
+
+Socket = socket.socket
+Address = tuple[str, int]
+Datagram = tuple[bytes, Address]
+
+
+class Port(Protocol):
+    """A UDP socket as the supervisor hands it down."""
+
+    @property
+    def socket(self) -> Socket: ...
+
+    @property
+    def inbox(self) -> Socket | None: ...
+
+    def receive_from(self, size: int) -> Datagram: ...
+
+
+class Endpoint:
+    """All QUIC connections of one worker."""
+
+    def __init__(
+        self,
+        context: Context,
+        shared: Shared,
+        terms: Terms,
+        ports: Sequence[Port],
+        resettable: Callable[[bytes], bool],
+    ) -> None:
+        self.context = context
+        self.shared = shared
+        self.terms = terms
+        self.ports = ports
+        self.resettable = resettable
+        """Whether a connection ID of ours that leads nowhere is this worker's to reset."""
+        self.links: dict[bytes, QuicLink] = {}
+        """By connection ID."""
+        self.half_open: set[QuicLink] = set()
+        self.held = 0
+        """Connections."""
+        self.clock: Callable[[], float] = monotonic
+        self._dirty: list[QuicLink] = []
+        self._backlogs: dict[int, deque[Datagram]] = {}
+        """By the socket that has no room."""
+        self._segmenting = hasattr(socket, "SO_REUSEPORT") and os.uname().sysname == "Linux"
+        self._second = 0.0
+        self._resets = self._negotiations = 0
+
+    def open(self) -> None:
+        for port in self.ports:
+            _forbid_fragments(port.socket)
+            self.context.loop.add_reader(port.inbox or port.socket, self._readable, port)
+
+    def close(self) -> None:
+        """Nothing more is read; to be called when no connection is left."""
+        for port in self.ports:
+            self.context.loop.remove_reader(port.inbox or port.socket)
+
+    # In
+
+    def _readable(self, port: Port) -> None:
+        now = self.clock()
+        for _ in range(BATCH):
+            try:
+                data, address = port.receive_from(LARGEST_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # what the network says of an earlier datagram of ours
+            self.take(port, data, address, now)
+
+    def take(self, port: Port, data: bytes, address: Address, now: float) -> None:
+        """One datagram."""
+        if len(data) < ID_SIZE + 2:
+            return
+        id = data[6 : 6 + data[5]] if data[0] & 0x80 else data[1 : 1 + ID_SIZE]
+        link = self.links.get(id)
+        if link is not None:
+            link.port = port
+            link.feed(data, address, now)
+        elif not data[0] & 0x80:
+            self._reset(port, data, address, id)
+        elif len(data) >= SMALLEST_INITIAL and ID_SIZE <= len(id) <= 20:
+            self._take_initial(port, data, address, now)
+
+    def _take_initial(self, port: Port, data: bytes, address: Address, now: float) -> None:
+        """The first datagram of a connection, or of none."""
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=ID_SIZE)
+        except ValueError:
+            return
+        versions = self.terms.configuration.supported_versions
+        if header.version not in versions:
+            # RFC9000§6.1; RFC9000§17.2.1: never in answer to one.
+            if header.version and self._may_negotiate():
+                answer = encode_quic_version_negotiation(
+                    source_cid=header.destination_cid,
+                    destination_cid=header.source_cid,
+                    supported_versions=versions,
+                )
+                self.send(port, [(answer, address)])
+            return
+        if header.packet_type != QuicPacketType.INITIAL or self.context.draining:
+            return
+        config = self.context.config
+        if len(self.half_open) >= config.quic_max_handshakes:
+            return
+        asked = header.destination_cid
+        original, retried = asked, None
+        wary = config.quic_retry == "auto" and len(self.half_open) >= HALF_OPEN
+        if header.token:
+            found = self.terms.keys.open_retry_token(header.token, address[:2], asked)
+            if found is not None:
+                original, retried = found, asked
+        if retried is None and (config.quic_retry == "on" or wary):
+            id = self.terms.issue()
+            answer = encode_quic_retry(
+                version=header.version,
+                source_cid=id,
+                destination_cid=header.source_cid,
+                original_destination_cid=asked,
+                retry_token=self.terms.keys.retry_token(address[:2], asked, id),
+            )
+            self.send(port, [(answer, address)])
+            return
+        link = self._connect(port, address, original, retried)
+        self.links[asked] = link
+        link.ids.add(asked)
+        link.feed(data, address, now)
+
+    def _connect(
+        self, port: Port, address: Address, original: bytes, retried: bytes | None
+    ) -> QuicLink:
+        link = QuicLink(self, port, address)
+
+        def issued(id: bytes) -> None:
+            self.links[id] = link
+            link.ids.add(id)
+
+        link.transport = Transport(self.terms, issued, original=original, retried=retried)
+        ends = Endpoints(_plain(address), _plain(port.socket.getsockname()), "https")
+        link.connection = Http3Connection(self.context, link, ends, self.shared, link.transport)
+        self.context.connections.add(link.connection)
+        self.half_open.add(link)
+        self.held += 1
+        return link
+
+    def established(self, link: QuicLink) -> None:
+        self.half_open.discard(link)
+        self.context.stats.accepted += 1
+
+    def retire(self, link: QuicLink, id: bytes) -> None:
+        link.ids.discard(id)
+        self.links.pop(id, None)
+
+    def remove(self, link: QuicLink) -> None:
+        """The connection has ended."""
+        if link.connection not in self.context.connections:
+            return
+        for id in link.ids:
+            self.links.pop(id, None)
+        self.half_open.discard(link)
+        self.context.connections.discard(link.connection)
+        self.held -= 1
+
+    # Strangers
+
+    def _reset(self, port: Port, data: bytes, address: Address, id: bytes) -> None:
+        """RFC9000§10.3: tells a client that its connection has died with an earlier worker."""
+        if len(data) < RESET_FLOOR or not self.resettable(id) or not self._may_reset():
+            return
+        size = max(SMALLEST_RESET, min(len(data) - 1, LARGEST_RESET))
+        noise = bytearray(os.urandom(size - 16))
+        noise[0] = noise[0] & 0x3F | 0x40
+        self.send(port, [(bytes(noise) + self.terms.keys.reset_token(id), address)])
+
+    def _may_reset(self) -> bool:
+        self._look_at_clock()
+        self._resets += 1
+        return self._resets <= MOST_RESETS
+
+    def _may_negotiate(self) -> bool:
+        self._look_at_clock()
+        self._negotiations += 1
+        return self._negotiations <= MOST_NEGOTIATIONS
+
+    def _look_at_clock(self) -> None:
+        if self.context.now != self._second:  # it is set once a second
+            self._second = self.context.now
+            self._resets = self._negotiations = 0
+
+    # Out
+
+    def plan(self, link: QuicLink) -> None:
+        if not self._dirty:
+            self.context.loop.call_soon(self._flush)
+        self._dirty.append(link)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        now = self.clock()
+        for link in dirty:
+            self.send(link.port, link.flush(now))
+
+    def send(self, port: Port, datagrams: Sequence[Datagram]) -> None:
+        """Sends datagrams, those of one size and one address in one call."""
+        if (backlog := self._backlogs.get(port.socket.fileno())) is not None:
+            backlog.extend(datagrams[: BACKLOG - len(backlog)])
+            return
+        at, count = 0, len(datagrams)
+        while at < count:
+            end = self._run(datagrams, at) if self._segmenting else at + 1
+            try:
+                self._transmit(port.socket, datagrams[at:end])
+            except BlockingIOError:
+                self._wait(port, datagrams[at:])
+                return
+            except OSError:
+                if end - at > 1:
+                    self._segmenting = False  # the device cannot; it is not asked again
+                    continue
+                # An address that cannot be reached, or a datagram too large for its way: lost.
+            at = end
+
+    def _run(self, datagrams: Sequence[Datagram], at: int) -> int:
+        """Where the datagrams end that can leave in one call with the one at `at`."""
+        first, address = datagrams[at]
+        size = total = len(first)
+        end = at + 1
+        while end < len(datagrams) and end - at < BATCH:
+            data, to = datagrams[end]
+            total += len(data)
+            if to != address or len(data) > size or total > MOST_OCTETS:
+                break
+            end += 1
+            if len(data) < size:
+                break  # only the last one may be smaller
+        return end
+
+    def _transmit(self, sock: socket.socket, run: Sequence[Datagram]) -> None:
+        data, address = run[0]
+        if len(run) == 1:
+            sock.sendto(data, address)
+            return
+        size = struct.pack("@H", len(data))
+        parts = [data for data, _ in run]
+        sock.sendmsg(parts, [(socket.IPPROTO_UDP, UDP_SEGMENT, size)], 0, address)
+
+    def _wait(self, port: Port, datagrams: Sequence[Datagram]) -> None:
+        number = port.socket.fileno()
+        self._backlogs[number] = deque(datagrams, BACKLOG)
+        self.context.loop.add_writer(port.socket, self._writable, port)
+
+    def _writable(self, port: Port) -> None:
+        waiting = self._backlogs.pop(port.socket.fileno())
+        self.context.loop.remove_writer(port.socket)
+        self.send(port, list(waiting))
+
+
+def _forbid_fragments(sock: socket.socket) -> None:
+    """RFC9000§14: a datagram that does not fit is lost, not cut to pieces."""
+    if os.uname().sysname != "Linux":
+        return
+    discover, probe = 10, 3  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, discover, probe)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, 23, probe)  # IPV6_MTU_DISCOVER
+
+
+def _plain(address: tuple[str, int]) -> tuple[str, int]:
+    """Host and port, as ASGI has them."""
+    return address[0].removeprefix("::ffff:"), address[1]

@@ -1,0 +1,68 @@
+"""From a Config to an Endpoint: certificate, terms, limits. Wrong certificates end the start."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.logger import QuicFileLogger
+
+from tricorn.config import Config, ConfigError
+from tricorn.connection import Context
+from tricorn.http3.endpoint import ID_SIZE, Endpoint, Port
+from tricorn.http3.keys import Keys
+from tricorn.http3.shared import Shared
+from tricorn.http3.transport import Terms
+from tricorn.target import Limits
+
+
+def configuration_of(config: Config) -> QuicConfiguration:
+    """aioquic's configuration. Raises ConfigError."""
+    logging.getLogger("quic").setLevel(logging.WARNING)  # it would format a line for each stream
+    made = QuicConfiguration(
+        is_client=False,
+        alpn_protocols=["h3"],
+        congestion_control_algorithm=config.quic_congestion,
+        connection_id_length=ID_SIZE,
+        idle_timeout=config.quic_idle_timeout,
+        max_data=config.quic_initial_connection_window_size,
+        max_datagram_size=config.quic_max_datagram_size,
+        max_stream_data=config.quic_initial_stream_window_size,
+    )
+    try:
+        made.load_cert_chain(
+            config.certfile, config.keyfile or None, config.keyfile_password or None
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"--certfile {config.certfile} cannot be used for QUIC: {error}"
+        ) from None
+    if config.qlog_dir:
+        try:
+            made.quic_logger = QuicFileLogger(config.qlog_dir)
+        except ValueError as error:
+            raise ConfigError(f"--qlog-dir {config.qlog_dir}: {error}") from None
+    if path := os.environ.get("SSLKEYLOGFILE"):
+        made.secrets_log_file = open(path, "a", encoding="ascii")  # noqa: SIM115
+    return made
+
+
+def endpoint(
+    context: Context,
+    limits: Limits,
+    ports: Sequence[Port],
+    secret: bytes,
+    ids: tuple[Callable[[], bytes], Callable[[bytes], bool]],
+) -> Endpoint:
+    """What a worker serves QUIC with; `ids` issues connection IDs, and says which to reset."""
+    config = context.config
+    terms = Terms(
+        configuration_of(config),
+        Keys(secret),
+        ids[0],
+        config.quic_max_concurrent_streams,
+        config.quic_early_data == "safe",
+    )
+    return Endpoint(context, Shared(config, context.defaults, limits), terms, ports, ids[1])
