@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import apps
 from tests.support.apps import Script, body, start
+from tests.support.h3peer import H3Peer
 from tests.support.peers import H1Peer, errors
 from tests.support.versions import VERSIONS
 from tricorn.config import Config
@@ -27,7 +28,14 @@ def connect(request):
 
 
 def version_of(peer):
+    if isinstance(peer, H3Peer):
+        return "3"
     return "1.1" if isinstance(peer, H1Peer) else "2"
+
+
+def scheme_of(peer):
+    """QUIC is never without TLS."""
+    return ("https", 443) if isinstance(peer, H3Peer) else ("http", 80)
 
 
 def reads_all(noted):
@@ -65,14 +73,14 @@ def test_the_scope_says_what_was_asked_for(connect):
         "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": version_of(peer),
         "method": "GET",
-        "scheme": "http",
+        "scheme": scheme_of(peer)[0],
         "path": "/a b",
         "raw_path": b"/a%20b",
         "query_string": b"c=%20",
         "root_path": "",
         "headers": [(b"host", b"x"), (b"x-a", b"1")],
         "client": ("192.0.2.1", 50000),
-        "server": ("192.0.2.2", 80),
+        "server": ("192.0.2.2", scheme_of(peer)[1]),
         "state": {"key": "value"},
     }
 
@@ -839,8 +847,9 @@ def test_a_connection_that_was_answered_is_idle(connect):
 
 def test_an_idle_connection_is_closed_after_its_time(connect):
     peer = connect(apps.hello)
+    patience = 25 if isinstance(peer, H3Peer) else 70
     peer.fetch()
-    peer.advance(70)
+    peer.advance(patience)
     assert not peer.closed
     peer.advance(10)
     assert peer.closed and not peer.reset
@@ -852,6 +861,7 @@ def test_a_connection_that_says_nothing_is_closed(connect):
     assert peer.closed
 
 
+@pytest.mark.parametrize("connect", [v for v in VERSIONS.values() if v is not H3Peer])
 def test_who_ends_its_direction_after_the_request_still_gets_the_answer(connect):
     async def steps(gate, scope, receive, send):
         await gate.wait()

@@ -1,4 +1,4 @@
-"""WebSocket clients in memory, over both versions; `websockets` reads what the server sends."""
+"""WebSocket clients in memory, over every version; `websockets` reads what the server sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from websockets.streams import StreamReader
 from tests.support import frames
 from tests.support.answers import Answer
 from tests.support.h2peer import H2Peer
-from tests.support.peers import H1Peer, TcpPeer
+from tests.support.h3peer import H3Peer
+from tests.support.peers import H1Peer, Peer
 from tests.support.versions import ENGINES
 from tricorn.asgi.websocket import WebSocket
 from tricorn.config import Config
@@ -61,7 +62,7 @@ class Noting(Extension):
 class Socket:
     """One WebSocket, whether the server has accepted it or not."""
 
-    def __init__(self, peer: TcpPeer) -> None:
+    def __init__(self, peer: Peer) -> None:
         self.peer = peer
 
     # What a version brings
@@ -217,7 +218,51 @@ class Http2Socket(Socket):
         return self.answer.complete or self.answer.reset is not None
 
 
+class Http3Socket(Socket):
+    """By extended CONNECT (RFC9220§3)."""
+
+    peer: H3Peer
+
+    def __init__(
+        self,
+        application: Application,
+        config: Config | None = None,
+        headers: Sequence[Field] = (),
+        *,
+        handshake: Sequence[Field] = (VERSION,),
+        **options: Any,
+    ) -> None:
+        super().__init__(H3Peer(application, config, streams=STREAMS, **options))
+        self.fields = [
+            (b":method", b"CONNECT"),
+            (b":protocol", b"websocket"),
+            (b":scheme", b"https"),
+            (b":authority", b"x"),
+            (b":path", b"/chat?a=b"),
+            *handshake,
+            *headers,
+        ]
+        self.open()
+
+    def open(self) -> None:
+        """Opens it, or the next one on the same connection, which takes its place."""
+        self.id = self.peer.open(self.peer.head(self.fields))
+
+    @property
+    def answer(self) -> Answer:
+        return self.peer.answer(self.id)
+
+    def send(self, *segments: bytes) -> None:
+        for each in segments:
+            self.peer.part(self.id, each)
+
+    @property
+    def ended(self) -> bool:
+        return self.answer.complete or self.answer.reset is not None
+
+
 SOCKETS: dict[str, Callable[..., Socket]] = {
     "HTTP/1.1": Http1Socket,
     **{f"HTTP/2-{engine}": partial(Http2Socket, engine=engine) for engine in ENGINES},
+    "HTTP/3": Http3Socket,
 }

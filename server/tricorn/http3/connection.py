@@ -34,6 +34,7 @@ class Http3Connection(Living):
         if flow is None or flow.framed:
             return
         if status == 100:
+            flow.invited = True
             flow.beginning = flow.heard = self.context.now
         fields = ((b":status", b"%d" % status), *response_section(headers).fields)
         self._write(id, frames.frame(frames.HEADERS, self.shared.encode(fields)))
@@ -164,6 +165,8 @@ class Http3Connection(Living):
             raise Gone("the client has gone")
 
     def relieve(self) -> None:
+        if self.last_served != frames.LAST_REQUEST and not self.flows:
+            self.settle()  # what was left to deliver may have been delivered
         for id, flow in self.flows.items():
             if flow.waiters is not None:
                 unsent, unheard = self.transport.unsent(id)

@@ -1,4 +1,4 @@
-"""The streams of one direction on HTTP/3: control, QPACK's two, and what nobody knows (RFC9114§6.2).
+"""RFC9114§6.2: the streams of one direction, for control, for QPACK, and those that nobody knows.
 
 The peer's control stream carries its SETTINGS, and after them what concerns the connection; both
 of QPACK's have next to nothing to say where no table is kept.

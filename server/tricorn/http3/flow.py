@@ -31,6 +31,7 @@ class Flow:
         "ending",
         "framed",
         "heard",
+        "invited",
         "left",
         "mark",
         "part",
@@ -59,6 +60,8 @@ class Flow:
         self.received = 0
         self.declared: int | None = None
         """Content-Length."""
+        self.invited = True
+        """The peer need not wait for 100 (Continue) any more."""
         self.beginning = self.heard = now
         """When something was first, and last, to be expected from the peer."""
 

@@ -75,7 +75,7 @@ class Living(Receiving):
             self.close(Code.NO_ERROR, "the handshake took too long")
             return
         if self.farewell <= now:
-            self._settle()
+            self.settle()
         config = self.context.config
         for id, flow in list(self.flows.items()):
             stream = flow.stream
@@ -97,8 +97,7 @@ class Living(Receiving):
         config = self.context.config
         stream = flow.stream
         assert stream is not None, "asked of streams only"
-        unread = self.transport.credited.get(stream.id, 0) + 1024 < flow.received
-        if unread:
+        if not flow.invited or self.transport.unread(stream.id):
             flow.heard = flow.beginning = now  # the application holds it back
             return False
         if 0 < config.read_timeout < now - flow.heard:
@@ -129,8 +128,6 @@ class Living(Receiving):
         flow = self.flows.pop(id)
         if flow.waiters is not None:
             flow.waiters.wake()
-        if self.farewell != FOREVER or self.last_served != frames.LAST_REQUEST:
-            self.deadline = self.context.now
         return stream
 
     def outlived(self, stream: Stream) -> None:
@@ -225,14 +222,13 @@ class Living(Receiving):
             self.transport.write(self.control, frames.frame(frames.GOAWAY, frames.integer(id)))
             self.changed()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """The second GOAWAY, and the end once nothing is open."""
         if self.last_served == frames.LAST_REQUEST:
             self.last_served = self.last_id + 4
             self._goaway(self.last_served)
-        if self.flows or any(self.transport.unsent(id)[1] for id in self.transport.open_requests()):
-            self.farewell = self.context.now + DRAIN_GRACE / 4
-        else:
+        self.farewell = FOREVER
+        if not self.flows and not self.transport.delivering:
             self.close(Code.NO_ERROR, "")
 
     def fail(self, fault: ConnectionFault) -> None:

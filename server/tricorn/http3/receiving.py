@@ -207,6 +207,7 @@ class Receiving(Control):
                 request.remembered = True
                 requests.keep(key, request)
         flow.declared = request.length
+        flow.invited = not request.expects
         stream = flow.stream = self.open(id, request)
         if id in self.stated:  # RFC9218§7: what came in a frame is newer than the field
             self.transport.prioritize(id, self.stated.pop(id))
@@ -218,6 +219,7 @@ class Receiving(Control):
         stream = flow.stream
         self.carried += len(part)
         flow.heard = self.context.now
+        flow.invited = True
         flow.received += len(part)
         if stream is None or stream.id not in self.streams:
             self.transport.credit(id, len(part))

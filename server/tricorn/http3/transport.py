@@ -35,6 +35,8 @@ from tricorn.scheduler import UrgencyScheduler
 
 MOST_CRYPTO = 32 * 1024
 """Octets of a handshake that may wait for earlier ones (nginx 64 KiB; CVE-2025-54939)."""
+HEAD_SIZE = 16
+"""Octets of a frame's head, which may have come without the rest of it."""
 MOST_UNIDIRECTIONAL = 16
 """Streams of one direction that a client may have: three mean something (RFC9114§6.2)."""
 PRIVATE = """
@@ -168,9 +170,16 @@ class Transport(Outbound):
         if stream.sender._buffer_fin is None:
             stream.sender.write(data, end)
 
-    def open_requests(self) -> list[int]:
-        """The request streams of which something may still be on its way."""
-        return [id for id in self._streams if not id & 3]
+    def unread(self, id: int) -> bool:
+        """Whether something of a stream has come that was not taken."""
+        stream = self._streams.get(id)
+        arrived = 0 if stream is None else stream.receiver.starting_offset()
+        return self.credited.get(id, 0) + HEAD_SIZE < arrived
+
+    @property
+    def delivering(self) -> bool:
+        """Whether something of a response may still be on its way."""
+        return any(not id & 3 and not s.sender.is_finished for id, s in self._streams.items())
 
     @property
     def established(self) -> bool:
