@@ -106,6 +106,15 @@ class Client(QuicConnection):
             stream.receiver.highest_offset = seen
 
 
+    def _write_connection_limits(self, builder: Any, space: Any) -> None:
+        limit = self._local_max_data
+        used = limit.used
+        if not self.reading:
+            limit.used = 0
+        super()._write_connection_limits(builder=builder, space=space)
+        limit.used = used
+
+
 class H3Peer(Peer):
     """One client connection of HTTP/3; it greets as soon as the handshake is done.
 
@@ -144,7 +153,6 @@ class H3Peer(Peer):
         self.events: list[events.QuicEvent] = []
         self.control = b""
         """What the server has sent on its control stream, behind its type."""
-        self.closed_with: int | None = None
         self.encoder = pylsqpack.Encoder()
         self.decoder = pylsqpack.Decoder(0, 0)
         self.buffers: dict[int, bytes] = {}
@@ -249,6 +257,7 @@ class H3Peer(Peer):
         """Takes so many octets more of every stream."""
         if octets == float("inf"):
             self.quic.reading = True
+        self.quic._local_max_data.value += int(min(octets, 2**30))
         for stream in self.quic._streams.values():
             if not stream.stream_id & 3:
                 more = min(octets, 2**30)
@@ -265,6 +274,32 @@ class H3Peer(Peer):
                 self.settle()
             super().advance(min(seconds, 10.0))
             seconds -= 10.0
+
+    @property
+    def closed_with(self) -> int | None:
+        """The code of the server's, or of time's, end of the connection; the first one counts."""
+        event = self.quic._close_event
+        return None if event is None else event.error_code
+
+    @property
+    def connection(self) -> Connection:
+        for link in self.endpoint.links.values():
+            if link.address == self.address:
+                return link.connection
+        raise AssertionError("it is lost")
+
+    @property
+    def reset(self) -> bool:
+        """It was not ended in order; silence for long enough is an order of QUIC's."""
+        event = self.quic._close_event
+        quiet = event is None or event.reason_phrase == "Idle timeout"
+        return not quiet and self.closed_with != 0x100
+
+    @property
+    def closed_with(self) -> int | None:
+        """The code of the server's, or of time's, end of the connection; the first one counts."""
+        event = self.quic._close_event
+        return None if event is None else event.error_code
 
     @property
     def connection(self) -> Connection:
@@ -333,8 +368,6 @@ class H3Peer(Peer):
                 self._read(id, ended=event.end_stream)
             case events.StreamReset():
                 self.streams.setdefault(event.stream_id, Answer(0, [])).reset = event.error_code
-            case events.ConnectionTerminated():
-                self.closed_with = event.error_code
             case _:
                 pass
 
