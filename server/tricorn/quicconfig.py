@@ -20,8 +20,7 @@ class QuicConfig:
     )
     alt_svc: str = QUIC.option(
         "auto",
-        "the Alt-Svc field of answers over TCP with TLS; auto names the port of --quic-bind, off "
-        "sends none",
+        "the Alt-Svc field of answers over TCP; auto names the port of --quic-bind, off sends none",
         TEXT,
     )
     quic_retry: str = QUIC.option(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import ssl
 import time
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from tricorn.asgi.exchange import Exchange
 from tricorn.asgi.lifespan import Lifespan, LifespanFailed
 from tricorn.asgi.websocket import WebSocket
 from tricorn.config import Config
-from tricorn.connection import Application, Context, Leaving
+from tricorn.connection import Application, Context, Field, Leaving
 from tricorn.fields import Defaults
 from tricorn.importer import ImportFailed, load_application
 from tricorn.net.accept import Acceptor
@@ -22,9 +23,14 @@ from tricorn.net.tcp import sweep
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 from tricorn.observe.stats import Stats
-from tricorn.versions import versions_of
+from tricorn.versions import limits_of, versions_of
 from tricorn_supervisor.channel import ChildEnd
-from tricorn_supervisor.scoreboard import Field, State
+from tricorn_supervisor.scoreboard import Field as Column
+from tricorn_supervisor.scoreboard import State
+from tricorn_supervisor.steering import NONCE_SIZE, Layout
+
+if TYPE_CHECKING:
+    from tricorn.http3.endpoint import Endpoint
 
 APPLICATION_FAILED = 3
 """Exit status, as Uvicorn's and Gunicorn's: there is no point in starting it again."""
@@ -105,11 +111,19 @@ class Worker:
         self.loop = loop
         self.errorlog = errorlog
         self.lifespan = Lifespan(application, config.lifespan)
-        defaults = Defaults(
-            server=config.server_header,
-            date=config.date_header,
-            fixed=tuple(_fields(config)),
-        )
+        limits = limits_of(config)
+        self.defaults = [_defaults(config, [])]
+        """What is added to responses: over QUIC, and over TCP."""
+        alternative = []
+        if child.datagrams:
+            # Only then: it takes longer to import than everything else.
+            from tricorn.http3 import opening
+
+            alternative = opening.alternative(config, child.datagrams)
+        elif config.alt_svc not in ("auto", "off"):
+            alternative = [(b"alt-svc", config.alt_svc.encode("latin-1"))]
+        defaults = _defaults(config, alternative)
+        self.defaults.append(defaults)
         self.context = Context(
             application=application,
             config=config,
@@ -128,6 +142,12 @@ class Worker:
         self.acceptor = Acceptor(
             self.context, versions, listeners, encryption, child.board, child.row
         )
+        self.endpoint: Endpoint | None = None
+        if child.datagrams:
+            ids = issuing(child), resettable(child)
+            self.endpoint = opening.endpoint(
+                self.context, self.defaults[0], limits, child.datagrams, child.secret, ids
+            )
         self.stop = asyncio.Event()
         """No new work: finish what there is."""
         self.at_once = asyncio.Event()
@@ -156,6 +176,8 @@ class Worker:
         if started:
             self._tick()
             self.acceptor.open()
+            if self.endpoint is not None:
+                self.endpoint.open()
             self.child.ready()
             await self.stop.wait()
             self.child.stopping()
@@ -212,7 +234,8 @@ class Worker:
         wall = time.time()
         self.loop.call_later(1.001 - wall % 1.0, self._tick)
         sweep(self.context, time.monotonic())
-        self.context.defaults.refresh(wall)
+        for defaults in self.defaults:
+            defaults.refresh(wall)
         self.acceptor.shed()
         self._publish()
 
@@ -220,14 +243,14 @@ class Worker:
         stats = self.context.stats
         row = self.child.row
         row.beat(time.monotonic_ns())
-        row[Field.ACCEPTED] = stats.accepted
-        row[Field.REQUESTS] = sum(stats.responses)
+        row[Column.ACCEPTED] = stats.accepted
+        row[Column.REQUESTS] = sum(stats.responses)
         for status_class in range(1, 6):
-            row[Field.RESPONSES_1XX - 1 + status_class] = stats.responses[status_class]
-        row[Field.ABORTED] = stats.aborted
-        row[Field.IN_FLIGHT] = len(self.context.running)
+            row[Column.RESPONSES_1XX - 1 + status_class] = stats.responses[status_class]
+        row[Column.ABORTED] = stats.aborted
+        row[Column.IN_FLIGHT] = len(self.context.running)
         accesslog = self.context.accesslog
-        row[Field.DROPPED_LOG_LINES] = self.errorlog.dropped + (
+        row[Column.DROPPED_LOG_LINES] = self.errorlog.dropped + (
             accesslog.file.dropped if accesslog else 0
         )
 
@@ -267,7 +290,7 @@ class Worker:
         child = self.child
         code = GOING_AWAY
         for row in child.board.living():
-            if row[Field.STATE] == State.READY and row[Field.GENERATION] > child.generation:
+            if row[Column.STATE] == State.READY and row[Column.GENERATION] > child.generation:
                 code = SERVICE_RESTART
         seconds = len(self.context.running) / FAREWELLS
         return Leaving(code, min(seconds, self.config.graceful_timeout / 2))
@@ -280,6 +303,8 @@ class Worker:
                 await asyncio.wait(tasks)
             elif self.acceptor.held:
                 await self.acceptor.emptied.wait()
+            elif self.endpoint is not None and self.endpoint.held:
+                await self.endpoint.emptied.wait()
             else:
                 return
 
@@ -296,6 +321,28 @@ class Worker:
                 await asyncio.wait(tasks, timeout=FAREWELL)
 
 
-def _fields(config: Config) -> list[tuple[bytes, bytes]]:
+def _defaults(config: Config, more: list[Field]) -> Defaults:
     pairs = (line.split(": ", 1) for line in config.header)
-    return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in pairs]
+    fixed = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in pairs]
+    return Defaults(server=config.server_header, date=config.date_header, fixed=(*fixed, *more))
+
+
+def issuing(child: ChildEnd) -> Callable[[], bytes]:
+    """Makes connection IDs that lead to this worker."""
+    layout = Layout.of(child.secret)
+    return lambda: layout.connection_id(child.lane, os.urandom(NONCE_SIZE))
+
+
+def resettable(child: ChildEnd) -> Callable[[bytes], bool]:
+    """Whether a connection ID that leads nowhere is ours to reset.
+
+    RFC9000§21.11: not if another worker may know it, or whoever makes its packets come here could
+    end its connection.
+    """
+    layout = Layout.of(child.secret)
+
+    def mine(id: bytes) -> bool:
+        lane = layout.lane_of(id)
+        return lane is None or lane == child.lane or not child.board.owns_lane(lane)
+
+    return mine

@@ -61,6 +61,9 @@ class MemoryPort:
         self.socket: Any = MemorySocket()
         self.inbox = None
 
+    def fileno(self) -> int:
+        return -1
+
     def receive_from(self, size: int) -> Any:
         raise BlockingIOError
 
@@ -83,7 +86,9 @@ def endpoint_of(peer: Peer) -> MemoryEndpoint:
         context = house.context
         context.config = replace(context.config, certfile=cert, keyfile=key)
         ids = (lambda: b"\x07" + os.urandom(7), lambda id: True)
-        made = opening.endpoint(context, limits_of(context.config), [MemoryPort()], SECRET, ids)
+        made = opening.endpoint(
+            context, context.defaults, limits_of(context.config), [MemoryPort()], SECRET, ids
+        )
         made.__class__ = MemoryEndpoint
         made.outgoing = {}
         made.clock = lambda: house.clock.now
@@ -104,7 +109,6 @@ class Client(QuicConnection):
             seen, stream.receiver.highest_offset = stream.receiver.highest_offset, 0
             super()._write_stream_limits(builder=builder, space=space, stream=stream)
             stream.receiver.highest_offset = seen
-
 
     def _write_connection_limits(self, builder: Any, space: Any) -> None:
         limit = self._local_max_data
@@ -246,7 +250,7 @@ class H3Peer(Peer):
         """The client is gone; a server notices when nothing has come for long enough."""
         self.here = False
         for link in {*self.endpoint.links.values()}:
-            if link.address == self.address:
+            if link.address == self.address or len(self.house.peers) == 1:
                 link._end()
         super().settle()
 
@@ -294,25 +298,6 @@ class H3Peer(Peer):
         event = self.quic._close_event
         quiet = event is None or event.reason_phrase == "Idle timeout"
         return not quiet and self.closed_with != 0x100
-
-    @property
-    def closed_with(self) -> int | None:
-        """The code of the server's, or of time's, end of the connection; the first one counts."""
-        event = self.quic._close_event
-        return None if event is None else event.error_code
-
-    @property
-    def connection(self) -> Connection:
-        for link in self.endpoint.links.values():
-            if link.address == self.address:
-                return link.connection
-        raise AssertionError("it is lost")
-
-    @property
-    def reset(self) -> bool:
-        """It was not ended in order; silence for long enough is an order of QUIC's."""
-        ends = [each for each in self.events if isinstance(each, events.ConnectionTerminated)]
-        return any(e.error_code != 0x100 and e.reason_phrase != "Idle timeout" for e in ends)
 
     def close(self) -> None:
         self.quic.close(error_code=0x100)

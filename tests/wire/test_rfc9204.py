@@ -1,4 +1,4 @@
-"""RFC 9204: without dynamic tables there is little that a client may say, and nothing to wait for."""
+"""RFC 9204: without dynamic tables clients can say little, and nothing has to wait."""
 
 from __future__ import annotations
 

@@ -6,13 +6,14 @@ once, after the tasks that were woken have run, in as few system calls as the ke
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from aioquic._buffer import Buffer
 from aioquic.quic.packet import (
@@ -59,10 +60,11 @@ class Port(Protocol):
     @property
     def socket(self) -> Socket: ...
 
-    @property
-    def inbox(self) -> Socket | None: ...
+    def fileno(self) -> int:
+        """Readable when `receive_from` has something."""
+        ...
 
-    def receive_from(self, size: int) -> Datagram: ...
+    def receive_from(self, size: int) -> tuple[bytes, Any]: ...
 
 
 class Endpoint:
@@ -87,6 +89,8 @@ class Endpoint:
         self.half_open: set[QuicLink] = set()
         self.held = 0
         """Connections."""
+        self.emptied = asyncio.Event()
+        """No connection is left of those that a worker that drains had."""
         self.clock: Callable[[], float] = monotonic
         self._dirty: list[QuicLink] = []
         self._backlogs: dict[int, deque[Datagram]] = {}
@@ -98,12 +102,12 @@ class Endpoint:
     def open(self) -> None:
         for port in self.ports:
             _forbid_fragments(port.socket)
-            self.context.loop.add_reader(port.inbox or port.socket, self._readable, port)
+            self.context.loop.add_reader(port.fileno(), self._readable, port)
 
     def close(self) -> None:
         """Nothing more is read; to be called when no connection is left."""
         for port in self.ports:
-            self.context.loop.remove_reader(port.inbox or port.socket)
+            self.context.loop.remove_reader(port.fileno())
 
     # In
 
@@ -211,6 +215,8 @@ class Endpoint:
         self.half_open.discard(link)
         self.context.connections.discard(link.connection)
         self.held -= 1
+        if self.context.draining and not self.held:
+            self.emptied.set()
 
     # Strangers
 

@@ -237,9 +237,8 @@ class Living(Receiving):
 
     def close(self, code: Code, reason: str) -> None:
         """Ends the connection with what is open on it."""
-        if self.broken:
-            return
-        self.eof()
+        if not self.broken:
+            self.eof()
         self.transport.close(error_code=code, frame_type=None, reason_phrase=reason)
         self.changed()
 

@@ -10,12 +10,16 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.logger import QuicFileLogger
 
 from tricorn.config import Config, ConfigError
-from tricorn.connection import Context
+from tricorn.connection import Context, Field
+from tricorn.fields import Defaults
 from tricorn.http3.endpoint import ID_SIZE, Endpoint, Port
 from tricorn.http3.keys import Keys
 from tricorn.http3.shared import Shared
 from tricorn.http3.transport import Terms
 from tricorn.target import Limits
+
+ALTERNATIVE_AGE = 86_400
+"""Seconds for which a client may remember that HTTP/3 is spoken here; RFC7838's own default."""
 
 
 def configuration_of(config: Config) -> QuicConfiguration:
@@ -49,8 +53,19 @@ def configuration_of(config: Config) -> QuicConfiguration:
     return made
 
 
+def alternative(config: Config, ports: Sequence[Port]) -> list[Field]:
+    """What tells clients that came over TCP that we are here (RFC7838§3)."""
+    if config.alt_svc == "off":
+        return []
+    numbers = dict.fromkeys(port.socket.getsockname()[1] for port in ports)
+    value = ", ".join(f'h3=":{number}"; ma={ALTERNATIVE_AGE}' for number in numbers)
+    said = value if config.alt_svc == "auto" else config.alt_svc
+    return [(b"alt-svc", said.encode("latin-1"))] if said else []
+
+
 def endpoint(
     context: Context,
+    defaults: Defaults,
     limits: Limits,
     ports: Sequence[Port],
     secret: bytes,
@@ -65,4 +80,4 @@ def endpoint(
         config.quic_max_concurrent_streams,
         config.quic_early_data == "safe",
     )
-    return Endpoint(context, Shared(config, context.defaults, limits), terms, ports, ids[1])
+    return Endpoint(context, Shared(config, defaults, limits), terms, ports, ids[1])

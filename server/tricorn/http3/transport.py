@@ -26,7 +26,7 @@ from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
-from aioquic.tls import CipherSuite, Epoch, SessionTicket, push_new_session_ticket
+from aioquic.tls import CipherSuite, Direction, Epoch, SessionTicket, push_new_session_ticket
 
 from tricorn.http3.keys import Keys
 from tricorn.http3.outbound import CoarsePacer, Outbound
@@ -51,7 +51,7 @@ _streams _streams_blocked_pending _streams_queue _write_ack_frame _write_applica
 _write_connection_limits _write_crypto_frame _write_handshake_done_frame
 _write_new_connection_id_frame _write_path_challenge_frame _write_path_response_frame
 _write_ping_frame _write_reset_stream_frame _write_retire_connection_id_frame
-_write_stop_sending_frame _write_stream_frame _write_stream_limits
+_write_stop_sending_frame _write_stream_frame _write_stream_limits _update_traffic_key
 """
 
 
@@ -243,8 +243,16 @@ class Transport(Outbound):
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
         if not self.terms.early:
-            # Else aioquic would take early data from whoever has a ticket, however often it comes.
-            self.tls._max_early_data = None
+            self.tls._max_early_data = None  # no ticket invites to send some
+
+    def _update_traffic_key(
+        self, direction: Direction, epoch: Epoch, cipher_suite: CipherSuite, secret: bytes
+    ) -> None:
+        if epoch == Epoch.ZERO_RTT and not self.terms.early:
+            # Else aioquic takes early data from whoever has a ticket, however often it comes.
+            self.tls.early_data_accepted = False
+            return
+        super()._update_traffic_key(direction, epoch, cipher_suite, secret)
 
     # RFC8446§4.6.1
 
