@@ -32,7 +32,7 @@ HOMES = {
     "priority": ("tricorn.scheduler",),
     "uvloop": ("tricorn.worker",),
     "ssl": ("tricorn.net", "tricorn.worker"),
-    "setproctitle": ("tricorn_supervisor.master",),
+    "setproctitle": ("tricorn_supervisor.master", "tricorn_supervisor.alone"),
     "asyncio": (
         "tricorn.asgi",
         "tricorn.connection",

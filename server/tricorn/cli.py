@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from tricorn import __version__, manual, options, worker
 from tricorn.config import AUTO, Config, ConfigError
@@ -21,6 +22,9 @@ from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
 
 USAGE = 2
 """Exit status for whatever the operator has to mend."""
+
+SECRET_SIZE = 32
+"""Bytes from which keys are made; fewer can be guessed."""
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +121,23 @@ def _plan(config: Config, logs: Logs) -> Plan:
         respawn_backoff_max=config.respawn_backoff_max,
         reload_settle=config.reload_settle,
         reopen=logs.reopen,
+        quic_binds=tuple(Bind(text, True, ("HTTP/3",)) for text in config.quic_bind),
+        steering=config.quic_steering,
+        quic_secret=_quic_secret(config),
     )
+
+
+def _quic_secret(config: Config) -> bytes:
+    """What the operator's file has. Raises ConfigError."""
+    if not (path := config.quic_secret):
+        return b""
+    try:
+        secret = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"--quic-secret {path}: {error.strerror}") from None
+    if len(secret) < SECRET_SIZE:
+        raise ConfigError(f"--quic-secret {path}: it has {len(secret)} bytes, of {SECRET_SIZE}")
+    return secret
 
 
 class Logs:

@@ -1,10 +1,18 @@
 """What a worker has instead of a master when it is alone: `workers 0`."""
 
 import logging
+import os
 from dataclasses import dataclass, field
 
-from tricorn_supervisor import notify
-from tricorn_supervisor.channel import ChildEnd
+from setproctitle import setproctitle
+
+from tricorn_supervisor import birth, notify
+from tricorn_supervisor.channel import ChildEnd, open_channel
+from tricorn_supervisor.datagrams import DatagramSocket
+from tricorn_supervisor.lanes import close_alone, derive_secret, open_alone
+from tricorn_supervisor.listeners import close_listeners
+from tricorn_supervisor.plan import Plan, listen
+from tricorn_supervisor.scoreboard import Field, Scoreboard
 
 log = logging.getLogger(__name__)
 
@@ -24,3 +32,38 @@ class LoneEnd(ChildEnd):
             log.error("cannot serve: %s", f"{sentence}\n{said.pop(notify.DETAIL, '')}".rstrip())
         else:
             self.systemd.send(*pairs)
+
+
+def run_alone(plan: Plan) -> int:
+    """Serve a plan without forking; returns the exit status of its `run`. Raises ListenError."""
+    listeners = listen(plan)
+    parent, sock = open_channel()  # held open, so that the master never seems to die
+    datagrams: tuple[DatagramSocket, ...] = ()
+    try:
+        datagrams = open_alone(plan)
+        lane = 0 if datagrams else -1
+        board = Scoreboard(1)
+        board.claim(0, number=1, generation=1, lane=lane)
+        board.row(0)[Field.PID] = os.getpid()
+        systemd = notify.Systemd.take(os.environ)
+        birth.enter_environment(1)
+        setproctitle(f"server [{plan.application}]")
+        end = LoneEnd(
+            1,
+            0,
+            1,
+            tuple(listeners),
+            board,
+            sock,
+            alone=True,
+            lane=lane,
+            datagrams=datagrams,
+            secret=derive_secret(plan.quic_secret) if datagrams else b"",
+            systemd=systemd,
+        )
+        return plan.run(end)
+    finally:
+        parent.close()
+        sock.close()
+        close_listeners(listeners)
+        close_alone(datagrams)

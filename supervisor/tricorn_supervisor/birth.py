@@ -16,9 +16,14 @@ PASSED = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")  # sockets that the mast
 
 def live(prepare: Callable[[], ChildEnd], run: Callable[[ChildEnd], int]) -> NoReturn:
     """Work, then end this process with the status that `run` returned."""
+    end_with(lambda: _work(prepare(), run))
+
+
+def end_with(work: Callable[[], int]) -> NoReturn:
+    """End this process with the status that `work` returns."""
     status = FAILED
     try:
-        status = _work(prepare(), run)
+        status = work()
     except BaseException:  # there is no end to report it through
         traceback.print_exc()
     finally:

@@ -4,8 +4,11 @@ import socket
 from dataclasses import dataclass, field
 
 from tricorn_supervisor import notify
+from tricorn_supervisor.datagrams import DatagramSocket
 from tricorn_supervisor.listeners import Listener
 from tricorn_supervisor.scoreboard import Field, Row, Scoreboard, State
+
+__all__ = ["ChildEnd", "DatagramSocket", "ParentEnd", "open_channel"]
 
 LINE_LIMIT = 4 * notify.DETAIL_LIMIT  # escaping can double a line; more is not one of ours
 READ_SIZE = 64 * 1024
@@ -64,6 +67,9 @@ class ChildEnd:
     board: Scoreboard
     socket: socket.socket
     alone: bool = False  # no master: signals of the terminal are the worker's own
+    lane: int = -1  # of QUIC: steering.Layout.of(secret) makes the IDs that lead here; -1 = no QUIC
+    datagrams: tuple[DatagramSocket, ...] = ()
+    secret: bytes = b""  # 32 octets that all workers share, for all keys of QUIC; b"" without QUIC
     row: Row = field(init=False)
     _unsent: bytes = field(init=False, default=b"")
 

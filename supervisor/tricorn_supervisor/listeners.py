@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -60,12 +60,10 @@ class Listener:
     @property
     def address(self) -> str:
         """As a URL, with the real port: http://127.0.0.1:8000, https://[::1]:8443, unix:/path."""
-        name = self.socket.getsockname()
         if self.socket.family == socket.AF_UNIX:
-            text = os.fsdecode(name)
+            text = os.fsdecode(self.socket.getsockname())
             return "unix:" + ("@" + text[1:] if text.startswith("\0") else text)
-        host = f"[{name[0]}]" if self.socket.family == socket.AF_INET6 else name[0]
-        return f"{'https' if self.bind.secure else 'http'}://{host}:{name[1]}"
+        return url(self.bind, self.socket)
 
 
 def open_listeners(
@@ -81,7 +79,7 @@ def open_listeners(
     """
     listeners: list[Listener] = []
     with ExitStack() as undo:
-        both = _wildcard_ports(binds)
+        both = wildcard_ports(binds)
         for position, bind in enumerate(binds):
             if bind in binds[:position]:
                 raise ListenError(f"cannot listen on {bind.text}: it is named twice")
@@ -103,6 +101,13 @@ def close_listeners(listeners: Sequence[Listener]) -> None:
         if listener.owned is not None:
             listener.owned.remove()
         listener.socket.close()
+
+
+def url(bind: Bind, sock: socket.socket) -> str:
+    """Where a client finds this socket, which has an IP address."""
+    host, port = sock.getsockname()[:2]
+    host = f"[{host}]" if sock.family == socket.AF_INET6 else host
+    return f"{'https' if bind.secure else 'http'}://{host}:{port}"
 
 
 def _kept(
@@ -130,7 +135,7 @@ def _open(
         return _adopt(bind, [int(number)], taken)
     if text.startswith("systemd:"):
         return _adopt(bind, _passed(text), taken)
-    return _open_tcp(bind, both)
+    return [Listener(bind, sock) for sock in bind_each(text, both, _bind_tcp)]
 
 
 def _listen(listener: Listener, backlog: int) -> None:
@@ -142,44 +147,54 @@ def _listen(listener: Listener, backlog: int) -> None:
         listener.socket.listen(backlog)
 
 
-# TCP
+# Addresses
 
 
-def _open_tcp(bind: Bind, both: set[int]) -> list[Listener]:
-    host, port = _host_and_port(bind.text)
-    listeners: list[Listener] = []
+def bind_each(
+    text: str, both: set[int], bind_one: Callable[[Address, bool], socket.socket], port: int = 0
+) -> list[socket.socket]:
+    """`bind_one` for every address of host:port, all or none; `port` is for where the text has 0.
+
+    It is told too whether an IPv6 socket shall take IPv4 as well. Raises ListenError.
+    """
+    host, wanted = _host_and_port(text)
+    sockets: list[socket.socket] = []
     absent: OSError | None = None
-    with _translated(bind.text, port), ExitStack() as undo:
-        for family, found in _resolve(bind.text, host, port):
+    with _translated(text, wanted), ExitStack() as undo:
+        for family, found in _resolve(text, host, wanted):
             # All addresses of one name get one port, also where the system chooses it.
-            chosen = port or (listeners[0].socket.getsockname()[1] if listeners else 0)
-            address = (found[0], chosen, *found[2:])
+            chosen = wanted or port or (sockets[0].getsockname()[1] if sockets else 0)
+            dual = found[0] == "::" and host != "" and wanted not in both
             try:
-                sock = _bind_tcp(family, address, v6only=port in both or host == "")
+                sock = bind_one((family, (found[0], chosen, *found[2:])), dual)
             except OSError as exc:
                 if exc.errno not in ABSENT:
                     raise
                 absent = exc
                 continue
             undo.callback(sock.close)
-            listeners.append(Listener(bind, sock))
-        if absent is not None and not listeners:
+            sockets.append(sock)
+        if absent is not None and not sockets:
             raise absent
         undo.pop_all()
-    return listeners
+    return sockets
 
 
-def _bind_tcp(
-    family: socket.AddressFamily, address: tuple[str | int | bytes, ...], *, v6only: bool
-) -> socket.socket:
+def wildcard_ports(binds: Sequence[Bind]) -> set[int]:
+    """Ports bound on 0.0.0.0 as well: there [::] must leave IPv4 alone."""
+    texts = [bind.text for bind in binds if bind.text.startswith("0.0.0.0")]
+    return {_host_and_port(text)[1] for text in texts}
+
+
+def _bind_tcp(address: Address, dual: bool) -> socket.socket:
+    family, name = address
     with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            dual = address[0] == "::" and not v6only
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
-        sock.bind(address)
+        sock.bind(name)
         undo.pop_all()
     return sock
 
@@ -211,12 +226,6 @@ def _resolve(text: str, host: str, port: int) -> list[Address]:
         raise ListenError(f"cannot listen on {text}: the host is unknown: {reason}") from exc
     # IPv4 first, whatever the resolver prefers: it is what the start-up lines should begin with.
     return sorted(dict.fromkeys(known), key=lambda each: each[0] != socket.AF_INET)
-
-
-def _wildcard_ports(binds: Sequence[Bind]) -> set[int]:
-    """Ports bound on 0.0.0.0 as well: there [::] must leave IPv4 alone."""
-    texts = [bind.text for bind in binds if bind.text.startswith("0.0.0.0")]
-    return {_host_and_port(text)[1] for text in texts}
 
 
 # Unix sockets

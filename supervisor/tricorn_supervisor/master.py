@@ -23,9 +23,10 @@ from tricorn_supervisor.actions import (
     Send,
     Spawn,
 )
-from tricorn_supervisor.alone import LoneEnd
+from tricorn_supervisor.alone import run_alone
 from tricorn_supervisor.channel import ChildEnd, ParentEnd, open_channel
 from tricorn_supervisor.child import Child, Stage
+from tricorn_supervisor.lanes import Lanes
 from tricorn_supervisor.listeners import Listener, ListenError, close_listeners
 from tricorn_supervisor.plan import Plan, PlanError, listen
 from tricorn_supervisor.pool import Pool
@@ -62,6 +63,7 @@ class Master:
         self._listeners: dict[int, list[Listener]] = {}  # by generation
         self._pool = Pool(plan.limits, plan.workers, SLOTS)
         self._board = Scoreboard(SLOTS)
+        self._lanes = Lanes(self._assist)
         self._ends: dict[int, ParentEnd] = {}  # by slot
         self._slots: dict[int, int] = {}  # by pid
         self._details: dict[int, str] = {}  # by slot
@@ -79,12 +81,14 @@ class Master:
         plan = self._plans[1]
         try:
             self._listeners[1] = listen(plan)
+            self._lanes.open(1, plan)
             self._systemd = notify.Systemd.take(os.environ)
             self._inbox.open()
             setproctitle(f"server: master [{plan.application}]")
             return self._supervise()
         finally:
             self._inbox.close()
+            self._lanes.close()
             for listeners in self._listeners.values():
                 close_listeners(listeners)
 
@@ -109,12 +113,16 @@ class Master:
         for slot, child in self._pool.children.items():
             if child.stage is Stage.READY:
                 self._pool.beat(slot, self._board.row(slot)[Field.BEAT] / 1e9)
-        while actions := self._pool.step(time.monotonic()):
+        while True:
+            actions = self._pool.step(time.monotonic())
+            # First: who is told to drain must not be given new connections.
+            self._lanes.settle(self._pool.workers)
+            if not actions:
+                return None
             for action in actions:
                 if isinstance(action, Finish):
                     return action
                 self._do(action)
-        return None
 
     def _report(self) -> None:
         pool = self._pool
@@ -142,12 +150,12 @@ class Master:
         for end in self._ends.values():
             if not end.closed:
                 poll.register(end, select.POLLIN)
-        deadline = self._pool.deadline
-        if deadline is None:
+        deadlines = [d for d in (self._pool.deadline, self._lanes.deadline) if d is not None]
+        if not deadlines:
             poll.poll()
         else:
             # Rounded up, or the last millisecond is spent in a loop.
-            poll.poll(max(0, math.ceil((deadline - time.monotonic()) * 1000)))
+            poll.poll(max(0, math.ceil((min(deadlines) - time.monotonic()) * 1000)))
 
     # Facts for the pool
 
@@ -218,8 +226,11 @@ class Master:
             if not pid:
                 return
             # As PID 1 we are given the orphans of others, whose exit status is nobody's business.
+            code = os.waitstatus_to_exitcode(status)
             if (slot := self._slots.pop(pid, None)) is not None:
-                self._bury(slot, os.waitstatus_to_exitcode(status))
+                self._bury(slot, code)
+            else:
+                self._lanes.reaped(pid, code)
 
     def _bury(self, slot: int, status: int) -> None:
         self._hear(slot)  # its last words
@@ -227,6 +238,7 @@ class Master:
         self._details.pop(slot, None)
         self._board.release(slot)
         child = self._pool.exited(slot, status, time.monotonic())
+        self._lanes.release(child)
         if child.killed and status == -signal.SIGKILL:
             log.warning("%s killed by the master: %s", _name(child), child.reason)
         elif child.stage is Stage.LEAVING and status in (0, -signal.SIGTERM, -signal.SIGQUIT):
@@ -267,29 +279,31 @@ class Master:
 
     def _reload(self) -> None:
         self._systemd.reloading()
+        generation = self._tried + 1
         try:
             plan = _usable(self._load())
             kept = [listener for listeners in self._listeners.values() for listener in listeners]
-            listeners = listen(plan, kept)
+            self._lanes.open(generation, plan)
+            self._listeners[generation] = listen(plan, kept)
         except (PlanError, ListenError) as exc:
             log.error("gen=%d stays: reload refused: %s", self._serving, exc)
-            self._systemd.ready()
-            return
         # It reads what operators write: a surprise in there must not take the fleet down.
         except Exception:
             log.exception("gen=%d stays: reload refused", self._serving)
-            self._systemd.ready()
+        else:
+            self._tried = generation
+            self._plans[generation] = plan
+            self._pool.reload(generation, plan.limits, plan.workers)
             return
-        self._tried += 1
-        self._plans[self._tried] = plan
-        self._listeners[self._tried] = listeners
-        self._pool.reload(self._tried, plan.limits, plan.workers)
+        self._lanes.forget([generation])
+        self._systemd.ready()
 
     def _forget(self, generations: list[int]) -> None:
         """A reload has ended: close what only these generations listened on."""
         surplus = [each for number in generations for each in self._listeners.pop(number)]
         used = [each.socket for listeners in self._listeners.values() for each in listeners]
         close_listeners([listener for listener in surplus if listener.socket not in used])
+        self._lanes.forget(generations)
         for number in generations:
             del self._plans[number]
         self._said = {said for said in self._said if said[0] in self._plans}
@@ -307,6 +321,7 @@ class Master:
             if unused := self._ends.pop(child.slot, None):
                 unused.close()
             self._board.release(child.slot)
+            self._lanes.release(child)
             self._pool.unspawned(child.slot, time.monotonic(), str(exc))
             return
         self._slots[pid] = child.slot
@@ -314,7 +329,8 @@ class Master:
         log.info("%s started: %s", _name(child), reason)
 
     def _divide(self, child: Child, sock: socket) -> int:
-        self._board.claim(child.slot, child.number, child.generation)
+        lane = self._lanes.claim(child)
+        self._board.claim(child.slot, child.number, child.generation, lane)
         run = self._plans[child.generation].run
         with self._inbox.held():
             if pid := os.fork():
@@ -323,40 +339,48 @@ class Master:
 
     def _become(self, child: Child, sock: socket) -> ChildEnd:
         """In the child: let go of all that is the master's and its siblings'."""
-        self._inbox.leave()
-        for end in self._ends.values():
-            end.close()
+        datagrams = self._lanes.take(child)
         mine = self._listeners[child.generation]
-        sockets = [listener.socket for listener in mine]
-        for listeners in self._listeners.values():
-            for listener in listeners:
-                if listener.socket not in sockets:
-                    listener.socket.close()
-
+        self._leave([listener.socket for listener in mine])
         birth.enter_environment(child.number)
         application = self._plans[child.generation].application
         setproctitle(f"server: worker {child.number} [{application}]")
-        self._board.row(child.slot)[Field.PID] = os.getpid()
-        return ChildEnd(child.number, child.slot, child.generation, tuple(mine), self._board, sock)
+        row = self._board.row(child.slot)
+        row[Field.PID] = os.getpid()
+        return ChildEnd(
+            child.number,
+            child.slot,
+            child.generation,
+            tuple(mine),
+            self._board,
+            sock,
+            lane=row[Field.LANE] - 1,
+            datagrams=datagrams,
+            secret=self._lanes.secret,
+        )
 
+    def _leave(self, kept: list[socket]) -> None:
+        self._inbox.leave()
+        for end in self._ends.values():
+            end.close()
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                if listener.socket not in kept:
+                    listener.socket.close()
 
-def run_alone(plan: Plan) -> int:
-    """Serve a plan without forking; returns the exit status of its `run`. Raises ListenError."""
-    listeners = listen(plan)
-    parent, sock = open_channel()  # held open, so that the master never seems to die
-    try:
-        board = Scoreboard(1)
-        board.claim(0, number=1, generation=1)
-        board.row(0)[Field.PID] = os.getpid()
-        systemd = notify.Systemd.take(os.environ)
-        birth.enter_environment(1)
-        setproctitle(f"server [{plan.application}]")
-        end = LoneEnd(1, 0, 1, tuple(listeners), board, sock, alone=True, systemd=systemd)
-        return plan.run(end)
-    finally:
-        parent.close()
-        sock.close()
-        close_listeners(listeners)
+    def _assist(self, run: Callable[[], int]) -> int:
+        """Fork a child that is no worker; its pid. Raises OSError."""
+        birth.flush()
+        title = f"server: dispatcher [{self._plans[self._serving].application}]"
+        with self._inbox.held():
+            if pid := os.fork():
+                return pid
+            birth.end_with(lambda: self._become_assistant(title, run))
+
+    def _become_assistant(self, title: str, run: Callable[[], int]) -> int:
+        self._leave([])
+        setproctitle(title)
+        return run()
 
 
 def _name(child: Child) -> str:

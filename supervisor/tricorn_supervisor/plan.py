@@ -31,6 +31,9 @@ class Plan:
     shutdown_timeout: float
     respawn_backoff_max: float
     reload_settle: float
+    quic_binds: tuple[Bind, ...] = ()  # over UDP; only HOST:PORT
+    steering: str = "auto"  # kernel, dispatcher or hash
+    quic_secret: bytes = b""  # the operator's, of 32 octets or more; made at the start if empty
     reopen: Callable[[], None] = lambda: None  # in the master: write to the logs' names again
 
     @property

@@ -18,7 +18,10 @@ class State(IntEnum):
 
 
 class Field(IntEnum):
-    """The columns. The master writes the first three, and state before and after a child's life."""
+    """The columns.
+
+    The master writes the first three and the lane, and the state before and after a child's life.
+    """
 
     PID = 0
     NUMBER = 1
@@ -36,6 +39,7 @@ class Field(IntEnum):
     IN_FLIGHT = 13
     DROPPED_LOG_LINES = 14
     ABORTED = 15
+    LANE = 16  # of QUIC, plus one; 0 = none
 
 
 WIDTH = 24  # whole cache lines, so that neighbours do not write into one
@@ -46,6 +50,7 @@ _BEAT = int(Field.BEAT)
 _STATE = int(Field.STATE)
 _READY = int(State.READY)
 _CONNECTIONS = int(Field.CONNECTIONS)
+_LANE = int(Field.LANE)
 _COLUMNS = {field.name.lower(): int(field) for field in Field}
 
 
@@ -80,7 +85,7 @@ class Row:
 class Scoreboard:
     """Create it before the first fork; `slots` is fixed for the life of the mapping."""
 
-    __slots__ = ("_cells", "_connections", "_states", "slots")
+    __slots__ = ("_cells", "_connections", "_lanes", "_states", "slots")
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -88,6 +93,7 @@ class Scoreboard:
         self._cells = memoryview(memory).cast("q")
         self._states = self._cells[WIDTH + _STATE :: WIDTH]
         self._connections = self._cells[WIDTH + _CONNECTIONS :: WIDTH]
+        self._lanes = self._cells[WIDTH + _LANE :: WIDTH]
 
     def row(self, slot: int) -> Row:
         if not 0 <= slot < self.slots:
@@ -95,17 +101,18 @@ class Scoreboard:
         start = (slot + 1) * WIDTH
         return Row(slot, self._cells[start : start + WIDTH])
 
-    def claim(self, slot: int, number: int, generation: int) -> None:
+    def claim(self, slot: int, number: int, generation: int, lane: int = -1) -> None:
         """The master is about to fork a process for this slot: its row starts from zero."""
         row = self.row(slot)
         for field in range(WIDTH):
             row[field] = 0
-        row.publish(number=number, generation=generation, state=State.STARTING)
+        row.publish(number=number, generation=generation, lane=lane + 1, state=State.STARTING)
         self._cells[USED] = max(self._cells[USED], slot + 1)
 
     def release(self, slot: int) -> None:
         """The master has reaped the process of this slot."""
         self._states[slot] = State.FREE
+        self._lanes[slot] = 0
         used = self._cells[USED]
         while used and self._states[used - 1] == State.FREE:
             used -= 1
@@ -123,6 +130,10 @@ class Scoreboard:
             return sum(counts), used
         counted = [count for state, count in zip(states, counts, strict=True) if state == _READY]
         return sum(counted), len(counted)
+
+    def owns_lane(self, lane: int) -> bool:
+        """Whether a process holds this lane of QUIC now, whatever its state."""
+        return lane + 1 in self._lanes[: self._cells[USED]].tolist()
 
     def living(self) -> Iterator[Row]:
         """The rows that belong to a process now."""

@@ -1,6 +1,7 @@
 """Runs a real master over tiny workers: python fleet.py DIRECTORY [alone], plan in plan.json there.
 
-A worker answers one command per connection with one line of JSON; see `Worker.answer`.
+A worker answers one command per connection with one line of JSON; see `Worker.answer`. It answers
+each datagram with a line of JSON too, in which there is a connection ID that leads to it.
 """
 
 import contextlib
@@ -17,9 +18,10 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from tricorn_supervisor.channel import ChildEnd
+from tricorn_supervisor.channel import ChildEnd, DatagramSocket
 from tricorn_supervisor.listeners import Bind, ListenError
 from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
+from tricorn_supervisor.steering import Layout
 
 DEFAULTS = {
     "mode": "serve",
@@ -33,6 +35,8 @@ DEFAULTS = {
     "shutdown_timeout": 2.0,
     "respawn_backoff_max": 0.2,
     "reload_settle": 0.0,
+    "quic_binds": [],
+    "steering": "auto",
 }
 
 
@@ -50,8 +54,10 @@ class Worker:
     def run(self) -> int:
         self.end.ready()
         poll = select.poll()
-        for each in (self.end, self.wakeup, *(each.socket for each in self.end.listeners)):
+        listeners = [each.socket for each in self.end.listeners]
+        for each in (self.end, self.wakeup, *listeners, *self.end.datagrams):
             poll.register(each, select.POLLIN)
+        datagrams = {each.fileno(): each for each in self.end.datagrams}
         accept = {each.socket.fileno(): each.socket for each in self.end.listeners}
         interval = self.settings["heartbeat_timeout"] * 1000 / 8 or None
         while True:
@@ -59,12 +65,33 @@ class Worker:
             for fd, _ in poll.poll(interval):
                 if fd in accept:
                     self.serve(accept[fd])
+                elif fd in datagrams:
+                    self.echo(datagrams[fd])
                 elif fd == self.end.fileno():
                     return 0
                 elif {signal.SIGTERM, signal.SIGQUIT} & set(os.read(fd, 100)):
                     self.end.stopping()
                     if not self.stubborn:
+                        for each in self.end.datagrams:
+                            self.echo(each)
                         return 0
+
+    def echo(self, sock: DatagramSocket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                data, address = sock.receive_from(1500)
+                answer = {
+                    "id": Layout.of(self.end.secret)
+                    .connection_id(self.end.lane, os.urandom(6))
+                    .hex(),
+                    "lane": self.end.lane,
+                    "owned": [lane for lane in range(256) if self.end.board.owns_lane(lane)],
+                    "secret": self.end.secret.hex(),
+                    "generation": self.end.generation,
+                    "pid": os.getpid(),
+                    "datagram": data[-8:].hex(),
+                }
+                sock.socket.sendto(json.dumps(answer).encode(), address)
 
     def serve(self, listener: socket.socket) -> None:
         try:
@@ -157,6 +184,8 @@ def load() -> Plan:
         shutdown_timeout=settings["shutdown_timeout"],
         respawn_backoff_max=settings["respawn_backoff_max"],
         reload_settle=settings["reload_settle"],
+        quic_binds=tuple(Bind(text, True, ("HTTP/3",)) for text in settings["quic_binds"]),
+        steering=settings["steering"],
     )
 
 

@@ -48,12 +48,20 @@ class Server:
             if not self._more(deadline):
                 raise AssertionError(f"no {pattern!r} in:\n{self.log}")
 
+    def find(self, pattern: str) -> str:
+        """The group of the last match so far in the log; what was waited for is in it."""
+        return re.findall(pattern, self.log, re.MULTILINE)[-1]
+
     def wait(self) -> int:
         """Until every process that writes to the log has ended; the master's exit status."""
         deadline = time.monotonic() + PATIENCE
         while self._more(deadline):
             pass
         return self.process.wait(PATIENCE)
+
+    def read(self) -> None:
+        """What the log has by now."""
+        self._more(0.0)
 
     def _more(self, deadline: float) -> bool:
         stream = self.process.stderr

@@ -10,22 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervisor.processes import PATIENCE, Server
+from tests.supervisor.processes import PATIENCE
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[object]:
-    servers: list[Server] = []
-
-    def start(*arguments: str, **plan: object) -> Server:
-        servers.append(Server(tmp_path, *arguments, **plan))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.end()
 
 
 # Life

@@ -37,6 +37,7 @@ def test_row_reads_what_it_was_given():
         "in_flight": -1,
         "dropped_log_lines": 0,
         "aborted": 2**62,
+        "lane": 0,
     }
 
 
