@@ -26,7 +26,7 @@ HOMES = {
     "h2": ("tricorn.http2.reference",),
     "hpack": ("tricorn.http2",),
     "aioquic": ("tricorn.http3",),
-    "pylsqpack": ("tricorn.http3.connection",),
+    "pylsqpack": ("tricorn.http3.shared",),
     "cryptography": ("tricorn.http3",),
     "wsproto": ("tricorn.asgi.websocket",),
     "priority": ("tricorn.scheduler",),

@@ -165,7 +165,7 @@ class Http3Connection(Living):
             raise Gone("the client has gone")
 
     def relieve(self) -> None:
-        if self.last_served != frames.LAST_REQUEST and not self.flows:
+        if self.last_served != frames.LAST_REQUEST and not self.flows and not self.broken:
             self.settle()  # what was left to deliver may have been delivered
         for id, flow in self.flows.items():
             if flow.waiters is not None:
