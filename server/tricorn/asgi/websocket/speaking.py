@@ -16,15 +16,8 @@ from time import monotonic
 
 from wsproto.events import CloseConnection, Ping
 
-from tricorn.asgi.websocket.inbound import (
-    ABNORMAL,
-    INTERNAL_ERROR,
-    NO_STATUS,
-    NORMAL,
-    Failed,
-    Inbound,
-    Received,
-)
+from tricorn.asgi.websocket.codes import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL, Failed
+from tricorn.asgi.websocket.inbound import Inbound, Received
 from tricorn.asgi.websocket.outbound import PING, PONG, Deflated, close_frame, frame
 from tricorn.connection import FOREVER, LOOK, Connection, Field, Request, Stream
 

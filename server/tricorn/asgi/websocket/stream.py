@@ -16,7 +16,8 @@ from tricorn.asgi.gone import comes_of_gone
 from tricorn.asgi.messages import final_status, octets
 from tricorn.asgi.scope import websocket_scope
 from tricorn.asgi.websocket import deflate, handshake
-from tricorn.asgi.websocket.inbound import ABNORMAL, BINARY, INTERNAL_ERROR, NORMAL, TEXT
+from tricorn.asgi.websocket.codes import ABNORMAL, INTERNAL_ERROR, NORMAL
+from tricorn.asgi.websocket.inbound import BINARY, TEXT
 from tricorn.asgi.websocket.outbound import DEFLATED, Deflated, frame
 from tricorn.asgi.websocket.speaking import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, Speaking
 from tricorn.connection import (
