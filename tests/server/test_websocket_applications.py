@@ -291,6 +291,24 @@ async def floods(receive, send):
         await send(binary(bytes(PART)))
 
 
+@pytest.mark.parametrize("message", ["a" * 400_000, "😀" * 100_000, "a" * 100_000 + "😀"])
+def test_a_client_is_held_back_by_what_its_messages_take_in_memory(connect, message):
+    gate = asyncio.Event()
+
+    async def then(receive, send):
+        await gate.wait()
+        await disconnected(receive)
+
+    socket = connect(says(ACCEPTED, then=then), QUIET)
+    for _ in range(6):
+        socket.text(message)
+    (stream,) = socket.peer.context.running
+    assert len(stream.messages) == 3 and stream.full
+    gate.set()
+    socket.peer.settle()
+    assert not stream.messages and stream.queued == 0
+
+
 def test_a_send_that_waits_ends_when_the_client_is_lost(connect):
     seen = []
 

@@ -25,7 +25,7 @@ CONNECTING, DENYING, OPEN, CLOSING, CLOSED = range(5)
 
 MOST_MESSAGES = 16
 MOST_QUEUED = 1024 * 1024
-"""Messages, and octets of them, that wait for the application before reading stops."""
+"""Messages, and octets of memory, that wait for the application before reading stops."""
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Speaking(Stream):
         self.messages: deque[str | bytes] = deque()
         """What the application has not received yet."""
         self.queued = 0
-        """Octets of it; of text, characters."""
+        """Octets that it takes: an octet of text may become four, by a single character."""
         self.full = False
         """Nothing more is read until the application has taken something."""
         self.held = 0
@@ -149,7 +149,7 @@ class Speaking(Stream):
 
     def _queue(self, message: str | bytes) -> None:
         self.messages.append(message)
-        self.queued += len(message)
+        self.queued += message.__sizeof__()
         self.full = len(self.messages) >= MOST_MESSAGES or self.queued >= MOST_QUEUED
         self._wake()
 

@@ -103,7 +103,7 @@ class WebSocket(Speaking):
         while True:
             if self.messages:
                 message = self.messages.popleft()
-                self.queued -= len(message)
+                self.queued -= message.__sizeof__()
                 if self.full:
                     self.read_on()
                 if isinstance(message, str):
