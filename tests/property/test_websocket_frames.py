@@ -22,6 +22,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from tricorn.asgi.websocket.codes import Failed
 from tricorn.asgi.websocket.deflate import Deflate, agree
+from tricorn.asgi.websocket.farewell import Farewell
 from tricorn.asgi.websocket.inbound import Inbound, unmasked
 from tricorn.asgi.websocket.outbound import Deflated, close_frame, frame
 
@@ -209,6 +210,25 @@ def test_garbage_means_what_wsproto_says(data):
     shorter, longer = sorted((whole, wanted), key=len)
     if shorter != longer:
         assert shorter == longer[:-1] and longer[-1][0] == "failed"
+
+
+@FEW
+@given(
+    st.lists(frames.filter(lambda data: data[0] != 0x88), max_size=5),
+    st.binary(max_size=125),
+    st.lists(st.integers(0, 200), max_size=6),
+)
+def test_a_close_is_found_behind_any_frames(before, payload, cuts):
+    farewell = Farewell()
+    *rest, last = cut(b"".join(before) + client_frame(0x88, b"mask", payload), cuts)
+    assert not any(farewell.closes(each) for each in rest) and farewell.closes(last)
+
+
+@FEW
+@given(st.binary(max_size=64), st.lists(st.integers(0, 64), max_size=6))
+def test_it_is_found_in_any_segments(data, cuts):
+    farewell = Farewell()
+    assert any(farewell.closes(each) for each in cut(data, cuts)) == Farewell().closes(data)
 
 
 @FEW

@@ -120,7 +120,14 @@ class Inbound:
                 return
             begin, size = frame
             first = self.data[0]
-            whole = bytes(self.data[: begin + size]) if first == CLOSE else b""
+            if first & CONTROL:
+                self._count_control(now)
+            if first == CLOSE:
+                # It stays if it is wrong: it is a close all the same.
+                closed = closed_by(bytes(self.data[: begin + size]))
+                del self.data[: begin + size]
+                yield closed
+                continue
             payload = unmasked(self.data, begin, size)
             del self.data[: begin + size]
             if first == BINARY:
@@ -128,11 +135,7 @@ class Inbound:
             elif first == TEXT:
                 yield text_of(payload)
             elif first & CONTROL:
-                self._count_control(now)
-                if first == CLOSE:
-                    yield closed_by(whole)
-                else:
-                    yield Ping(payload) if first == PING else Pong(payload)
+                yield Ping(payload) if first == PING else Pong(payload)
             elif (message := self._add(first, payload)) is not None:
                 yield message
 
