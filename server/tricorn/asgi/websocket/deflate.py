@@ -77,8 +77,18 @@ class Deflate(PerMessageDeflate):
         return inflated
 
     def _inflate(self, data: bytes) -> bytes:
+        if self._decompressor is None:
+            self._decompressor = zlib.decompressobj(-self.client_max_window_bits)
         try:
-            inflated = self._little(data) if len(data) <= LITTLE else self._much(data)
+            if len(data) > LITTLE:
+                inflated = self._much(data)
+            else:
+                inflated = self._decompressor.decompress(data)
+                if self._decompressor.eof:
+                    data = self._decompressor.unused_data
+                    self._decompressor = None
+                    self.ends += 1
+                    inflated += self._much(data)
         except zlib.error:
             raise Failed(INVALID_DATA, "compressed data that is not") from None
         self.inflated += len(inflated)
@@ -87,18 +97,6 @@ class Deflate(PerMessageDeflate):
         if self.ends > MOST_ENDS:
             raise Failed(POLICY, "too many final blocks")
         return inflated
-
-    def _little(self, data: bytes) -> bytes:
-        """Inflates what is bounded by its size."""
-        if self._decompressor is None:
-            self._decompressor = zlib.decompressobj(-self.client_max_window_bits)
-        inflated = self._decompressor.decompress(data)
-        if not self._decompressor.eof:
-            return inflated
-        data = self._decompressor.unused_data
-        self._decompressor = None
-        self.ends += 1
-        return inflated + self._much(data)
 
     def _much(self, data: bytes) -> bytes:
         inflation = Inflation(self._decompressor, self.client_max_window_bits, data)

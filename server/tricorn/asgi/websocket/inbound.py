@@ -193,7 +193,13 @@ class Inbound:
 
     def _add(self, first: int, payload: bytes) -> str | bytes | None:
         """A frame of a message; the message, if it is the last one."""
+        last = first & FINAL != 0
         if not self.fragments:
+            if (
+                last and self.deflate is not None
+            ):  # it is compressed, or it would be an ordinary one
+                payload = self.deflate.inflate(payload, last=True)
+                return payload if first & OPCODE == BINARY_OPCODE else text_of(payload)
             self.compressed = first & COMPRESSED != 0
             self.decoder = decoder_of_text() if first & OPCODE == TEXT_OPCODE else None
         self.fragments += 1
@@ -202,7 +208,6 @@ class Inbound:
             self.fragments > EMPTY_FRAGMENTS and self.received < self.fragments
         ):
             raise Failed(POLICY, "too many fragments")
-        last = first & FINAL != 0
         if self.compressed and self.deflate is not None:
             payload = self.deflate.inflate(payload, last=last)
         if self.decoder is None:
