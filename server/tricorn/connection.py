@@ -229,7 +229,7 @@ class Stream(ABC):
 
     @abstractmethod
     def feed_data(self, data: bytes) -> None:
-        """A part of the body, or of a tunnel after an upgrade."""
+        """A part of the body, or of a tunnel: even of one that has ended our direction."""
 
     @abstractmethod
     def feed_end(self, trailers: Sequence[Field] = ()) -> None:
@@ -357,7 +357,7 @@ class Connection(ABC):
         """Gives the response up so that the peer cannot take it for complete."""
 
     def hang_up(self, id: int) -> None:  # noqa: B027
-        """A tunnel that has ended was ended by both sides: nobody has anything left to say."""
+        """The peer of a tunnel that has ended says no more either: there is nothing to wait for."""
 
     @abstractmethod
     def consumed(self, id: int, size: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+import time
 
 import aiohttp
 import pytest
@@ -119,6 +120,17 @@ def test_application_closes(both, scheme):
             with pytest.raises(websockets.ConnectionClosedError) as closed:
                 await peer.recv()
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "as you wish")
+
+    run(work)
+
+
+def test_a_client_that_broke_the_protocol_is_not_kept_waiting(both, scheme):
+    async def work():
+        async with client(both, scheme) as peer:
+            begun = time.monotonic()
+            await peer.send(b"\xff", text=True)
+            await peer.wait_closed()
+            assert peer.close_code == 1007 and time.monotonic() - begun < 2
 
     run(work)
 

@@ -1,24 +1,29 @@
 """Frames of WebSocket: wsproto and `websockets` are the oracles of what we do without them.
 
-Excluded, because it is deliberate: what is over our limits.
+Excluded, because it is deliberate: what is over our limits; and of what is compressed, a control
+frame or another message between its fragments, and a final block, which wsproto takes for an end.
 """
 
 from __future__ import annotations
 
 import itertools
 import struct
+import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
+from wsproto import extensions
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
+from tricorn.asgi.websocket.codes import Failed
 from tricorn.asgi.websocket.deflate import Deflate, agree
-from tricorn.asgi.websocket.inbound import Failed, Inbound, unmasked
+from tricorn.asgi.websocket.farewell import Farewell
+from tricorn.asgi.websocket.inbound import Inbound, unmasked
 from tricorn.asgi.websocket.outbound import Deflated, close_frame, frame
 
 MOST = 1 << 20
@@ -60,6 +65,33 @@ frames = st.builds(
     payloads,
     masked=st.sampled_from([True] * 9 + [False]),
     minimal=st.sampled_from([True] * 9 + [False]),
+)
+
+
+def pieces(payload, cuts):
+    """Two or more, some of which may be empty."""
+    ends = sorted(cut % (len(payload) + 1) for cut in cuts)
+    return [payload[a:b] for a, b in itertools.pairwise([0, *ends, len(payload)])]
+
+
+def fragmented(opcode, mask, payload, cuts, between=b""):
+    parts = pieces(payload, cuts)
+    last = len(parts) - 1
+    made = [
+        client_frame((0x80 if at == last else 0) | (0 if at else opcode), mask, part)
+        for at, part in enumerate(parts)
+    ]
+    return between.join(made)
+
+
+places = st.lists(st.integers(0, 100_000), min_size=1, max_size=4)
+fragments = st.builds(
+    fragmented,
+    st.sampled_from([0x01, 0x02]),
+    masks,
+    payloads,
+    places,
+    st.sampled_from([b"", b"", client_frame(0x89, b"mask", b"?")]),
 )
 
 
@@ -119,11 +151,55 @@ def cut(data, cuts):
 
 
 @FEW
-@given(st.lists(frames, max_size=8), st.lists(st.integers(0, 200), max_size=6))
+@given(
+    st.lists(st.one_of(frames, fragments), max_size=8), st.lists(st.integers(0, 200), max_size=6)
+)
 def test_frames_mean_what_wsproto_says(sent, cuts):
     data = b"".join(sent)
     assert ours(cut(data, cuts)) == theirs(data)
     assert ours(sent) == theirs(data)
+
+
+def deflated(payload, length, damage):
+    """A compressed message, perhaps cut off, perhaps damaged at its beginning."""
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH)
+    return damage + packed[:-4][: length or None]
+
+
+contents = st.builds(
+    deflated,
+    payloads,
+    st.sampled_from([0] * 9 + [1, 5]),
+    st.sampled_from([b""] * 9 + [b"\xff", b"\x00"]),
+)
+compressed = st.one_of(
+    st.builds(client_frame, st.sampled_from([0xC1, 0xC2]), masks, contents),
+    st.builds(fragmented, st.sampled_from([0x41, 0x42]), masks, contents, places),
+)
+others = st.builds(
+    client_frame,
+    firsts.filter(lambda first: not first & 0x40) | st.sampled_from([0xC0, 0x40, 0xC9]),
+    masks,
+    payloads,
+)
+
+
+@FEW
+@given(
+    st.lists(st.one_of(compressed, compressed, others, fragments), max_size=8),
+    st.lists(st.integers(0, 200), max_size=6),
+    st.booleans(),
+)
+def test_what_is_compressed_means_what_wsproto_says(sent, cuts, forgets):
+    stock = extensions.PerMessageDeflate(client_no_context_takeover=forgets)
+    stock.accept("permessage-deflate")
+    data = b"".join(sent)
+    wanted = theirs(data, stock)
+    left = stock._decompressor
+    assume(left is None or not left.eof)
+    for segments in (cut(data, cuts), sent):
+        assert ours(segments, Deflate(MOST, client_forgets=forgets)) == wanted
 
 
 @FEW
@@ -137,7 +213,31 @@ def test_garbage_means_what_wsproto_says(data):
 
 
 @FEW
-@given(masks, st.binary(max_size=5000), st.integers(0, 3))
+@given(
+    st.lists(frames.filter(lambda data: data[0] != 0x88), max_size=5),
+    st.binary(max_size=125),
+    st.lists(st.integers(0, 200), max_size=6),
+)
+def test_a_close_is_found_behind_any_frames(before, payload, cuts):
+    farewell = Farewell()
+    *rest, last = cut(b"".join(before) + client_frame(0x88, b"mask", payload), cuts)
+    assert not any(farewell.closes(each) for each in rest) and farewell.closes(last)
+
+
+@FEW
+@given(st.binary(max_size=64), st.lists(st.integers(0, 64), max_size=6))
+def test_it_is_found_in_any_segments(data, cuts):
+    farewell = Farewell()
+    assert any(farewell.closes(each) for each in cut(data, cuts)) == Farewell().closes(data)
+
+
+@FEW
+@given(
+    masks,
+    st.binary(max_size=5000)
+    | st.sampled_from([0, 1, 2, 3, 5]).map(lambda odd: b"ab" * 32_768 + bytes(odd)),
+    st.integers(0, 3),
+)
 def test_masks_are_taken_off(mask, payload, before):
     data = bytes(before) + mask + naive(mask, payload)
     assert unmasked(data, before + 4, len(payload)) == payload
@@ -197,8 +297,11 @@ def client_of(deflate: Deflate) -> PerMessageDeflate:
 
 @pytest.mark.parametrize("offer", OFFERS)
 @settings(deadline=None, max_examples=60)
-@given(messages=st.lists(st.one_of(st.text(max_size=300), st.binary(max_size=300)), max_size=6))
-def test_compressed_messages_come_through_both_ways(offer, messages):
+@given(
+    messages=st.lists(st.one_of(st.text(max_size=300), st.binary(max_size=300)), max_size=6),
+    cuts=st.lists(st.integers(0, 100), max_size=3),
+)
+def test_compressed_messages_come_through_both_ways(offer, messages, cuts):
     agreed = agree([offer], MOST)
     assert agreed is not None
     client = client_of(agreed[0])
@@ -211,9 +314,15 @@ def test_compressed_messages_come_through_both_ways(offer, messages):
     for message in messages:
         text = isinstance(message, str)
         data = message.encode() if text else message
-        made = Frame(Opcode.TEXT if text else Opcode.BINARY, data)
-        inbound.feed(made.serialize(mask=True, extensions=[client]))
-        assert [*inbound.messages(0.0)] == [message]
+        opcode = Opcode.TEXT if text else Opcode.BINARY
+        if cuts:
+            packed = bytes(client.encode(Frame(opcode, data)).data)
+            ping = client_frame(0x89, b"mask", b"?")
+            inbound.feed(fragmented(0x40 | opcode, b"mask", packed, cuts, ping))
+        else:
+            inbound.feed(Frame(opcode, data).serialize(mask=True, extensions=[client]))
+        found = [each for each in inbound.messages(0.0) if not isinstance(each, Ping)]
+        assert found == [message]
 
 
 def test_pings_between_compressed_fragments_change_nothing():  # W-05, wsproto 1.3.2

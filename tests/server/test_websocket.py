@@ -9,8 +9,9 @@ import pytest
 from websockets.frames import Opcode
 
 from tests.support import apps, frames
+from tests.support.messages import BY_EVERY_WAY
 from tests.support.peers import errors
-from tests.support.websocket import ACCEPT, BINARY, PING, PONG, SOCKETS, TEXT, masked
+from tests.support.websocket import ACCEPT, BINARY, CLOSE, PING, PONG, SOCKETS, TEXT, masked
 from tricorn.config import Config
 from tricorn.connection import Leaving
 from tricorn.observe.accesslog import AccessLog
@@ -404,6 +405,60 @@ def test_a_connection_closes_when_both_have_said_so(ours):  # RFC6455§7.1.1
     socket.close(1000)
     # Not only our direction: TLS has no such thing, and the client would wait for the rest.
     assert socket.code == 1000 and socket.peer.wire.closing
+
+
+FAILURES = {
+    "its header": masked(0x83, b"abc"),
+    "no mask": b"\x81\x03abc",
+    "its size": masked(BINARY, bytes(70_000)),
+    "text": masked(TEXT, b"\xff"),
+    "a fragment": masked(0x80, bytes(200)),
+    "a ping of too much": masked(PING, bytes(126)),
+}
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("octets", FAILURES.values(), ids=FAILURES)
+@BY_EVERY_WAY
+def test_a_connection_that_failed_closes_when_the_client_answers(secure, octets, way):
+    config = Config(websocket_ping_interval=0, websocket_max_message_size=60_000)
+    socket = SOCKETS["HTTP/1.1"](Script(), config, half_closable=not secure)
+    socket.send(*way(octets + masked(TEXT, b"on its way") + masked(PING)))
+    assert socket.code is not None and not socket.peer.wire.closing
+    socket.peer.advance(3)
+    socket.send(*way(masked(CLOSE, socket.frames[-1].data)))
+    assert socket.peer.wire.closing and not socket.peer.reset
+
+
+@pytest.mark.parametrize("payload", [b"\x03", b"\x03\xed", b"\x03\xe8\xff"])
+def test_a_close_that_is_wrong_is_the_last_that_is_waited_for(payload):
+    socket = SOCKETS["HTTP/1.1"](Script(), QUIET, half_closable=False)
+    socket.send(masked(CLOSE, payload))
+    assert socket.code in (1002, 1007) and socket.peer.wire.closing
+
+
+def test_a_close_that_crosses_our_failure_is_the_last_that_is_waited_for():
+    socket = SOCKETS["HTTP/1.1"](Script(), QUIET, half_closable=False)
+    socket.send(masked(0x83) + masked(CLOSE))
+    assert socket.code == 1002 and socket.peer.wire.closing
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_client_that_does_not_answer_a_failure_is_waited_for(secure):
+    socket = SOCKETS["HTTP/1.1"](Script(), QUIET, half_closable=not secure)
+    socket.send(masked(0x83))
+    socket.peer.advance(4)
+    assert not socket.peer.wire.closing
+    socket.peer.advance(2)
+    assert socket.peer.wire.lost
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_client_that_ends_its_side_after_a_failure_is_not_waited_for(secure):
+    socket = SOCKETS["HTTP/1.1"](Script(), QUIET, half_closable=not secure)
+    socket.send(masked(0x83))
+    socket.peer.half_close()
+    assert socket.peer.wire.lost and not socket.peer.reset
 
 
 def test_a_tunnel_that_ends_before_it_is_opened_is_reset():

@@ -40,6 +40,16 @@ def shake(octets, app=echo, way=lambda data: [data]):
     return peer
 
 
+# 3. WebSocket URIs
+
+
+@pytest.mark.parametrize("target", ["/", "/a/b?c=d&e", "/?", "/%2F", "http://x/chat?a=b"])
+def test_the_resource_is_any_target(target):
+    app = Script()
+    shake(HANDSHAKE.replace(b"/chat", target.encode(), 1), app)
+    assert app.scope["query_string"] == target.partition("?")[2].encode()
+
+
 # 4.1, 4.2. Opening Handshake
 
 
@@ -56,6 +66,9 @@ def test_the_handshake_may_come_in_pieces(way):
         (b"Upgrade: websocket", b"uPGRADE: WebSocket"),
         (b"Connection: Upgrade", b"Connection: keep-alive, Upgrade"),
         (b"Upgrade: websocket", b"Upgrade: other, websocket"),
+        (b"Connection: Upgrade", b"Connection: keep-alive\r\nConnection: upgrade"),
+        (b"Connection: Upgrade", b"Connection: upgrade\r\nConnection: keep-alive"),
+        (b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key:  \t"),
     ],
 )
 def test_fields_are_compared_as_they_should_be(old, new):  # §4.2.1
@@ -108,11 +121,20 @@ def test_frames_that_follow_the_handshake_at_once_are_read(way):
 # 5.2, 5.3. Base Framing Protocol, Masking
 
 
-def test_the_examples_of_the_rfc_are_read():  # §5.7
-    app = Script()
-    socket = HTTP1(app, QUIET)
-    socket.send(bytes.fromhex("818537fa213d7f9f4d5158"))
-    assert app.messages == [{"type": "websocket.receive", "text": "Hello"}]
+@BY_EVERY_WAY
+@pytest.mark.parametrize(
+    "octets, answer",
+    [
+        ("818537fa213d7f9f4d5158", b"\x81\x05Hello"),
+        ("018337fa213d7f9f4d 808237fa213d5b95", b"\x81\x05Hello"),
+        ("898537fa213d7f9f4d5158", b"\x8a\x05Hello"),
+        ("8a8537fa213d7f9f4d5158", b""),
+    ],
+)
+def test_the_examples_of_the_rfc_are_read(connect, octets, answer, way):  # §5.7
+    socket = connect(echo, QUIET)
+    socket.send(*way(bytes.fromhex(octets)))
+    assert socket.answer.body == answer
 
 
 @BY_EVERY_WAY
@@ -148,6 +170,13 @@ def test_a_message_may_come_in_fragments(connect, way):
     parts = masked(0x01, "é".encode()[:1]) + masked(0x00, "é".encode()[1:]) + masked(0x00)
     socket.send(*way(parts + masked(0x80, b"!") + masked(TEXT, b"next")))
     assert [each["text"] for each in app.messages] == ["é!", "next"]
+
+
+def test_a_close_may_come_between_fragments(connect):
+    app = Script()
+    socket = connect(app, QUIET)
+    socket.send(masked(0x01, b"a") + masked(CLOSE, b"\x03\xe8"))
+    assert app.messages == [] and app.disconnect[0] == 1000 and socket.ended
 
 
 # 5.5. Control Frames
@@ -188,6 +217,15 @@ def test_nothing_follows_a_close(connect):  # §5.5.1
     socket = connect(talks, QUIET)
     socket.close(1000)
     assert [each.opcode for each in socket.frames] == [Opcode.CLOSE]
+
+
+@BY_EVERY_WAY
+def test_what_follows_a_close_is_ignored(connect, way):  # §5.5.1, W-11
+    app = Script()
+    socket = connect(app, QUIET)
+    socket.send(*way(masked(TEXT, b"a") + masked(CLOSE) + masked(TEXT, b"b") + masked(0x83)))
+    assert [each["text"] for each in app.messages] == ["a"]
+    assert app.disconnect[0] == 1005 and socket.code == 1000
 
 
 def test_what_crosses_our_close_is_dropped(connect):  # §1.4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import zlib
+from random import Random
 
 import pytest
 
@@ -60,6 +62,19 @@ def test_frames_are_not_compressed_unless_it_was_agreed_on(connect):
     assert socket.code == 1002
 
 
+@pytest.mark.parametrize(
+    "offer, terms",
+    [
+        (b'permessage-deflate; server_max_window_bits="10"', b"; server_max_window_bits=10"),
+        (b"permessage-deflate ;\tserver_no_context_takeover", b"; server_no_context_takeover"),
+        (b"foo, permessage-deflate; bar, permessage-deflate", b""),
+    ],
+)
+def test_an_offer_may_be_spelt_in_other_ways(connect, offer, terms):  # RFC6455§9.1
+    answer = offering(connect, offer).answer
+    assert answer[b"sec-websocket-extensions"] == b"permessage-deflate" + terms
+
+
 # 6. Messages
 
 
@@ -97,6 +112,33 @@ def test_a_compressed_message_may_come_in_fragments(connect, way):  # §6.1, W-0
     socket.send(*way(b"".join(parts) + masked(0x80, packed[9:]) + masked(0xC1, peer.pack("x"))))
     assert [each["text"] for each in app.messages] == [TEXT, "x"]
     assert len(socket.frames) == 1
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        masked(0xA1, b"a"),  # another bit
+        masked(0xE1, b"\x00"),  # and both
+        masked(0x01, b"a") + masked(0xC0, b""),  # behind a fragment that is not compressed
+    ],
+)
+def test_no_other_bit_means_anything(connect, octets):
+    socket = offering(connect)
+    socket.send(octets)
+    assert socket.code == 1002
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [1, 2]])
+def test_it_is_what_is_inflated_that_has_to_be_utf_8(connect, cuts):
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(b"a\xff") + packer.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    parts = [packed[a:b] for a, b in itertools.pairwise([0, *cuts, len(packed)])]
+    socket = offering(connect)
+    first = 0xC1 if not cuts else 0x41
+    socket.send(masked(first, parts[0]), *(masked(0x00, each) for each in parts[1:-1]))
+    if cuts:
+        socket.send(masked(0x80, parts[-1]))
+    assert socket.code == 1007
 
 
 def test_the_bit_belongs_to_the_first_fragment_only(connect):  # §6.1
@@ -142,6 +184,26 @@ def test_a_window_that_the_client_forgets(connect):  # §7.1.1.2
     assert [each["text"] for each in app.messages] == [TEXT] * 2
 
 
+def test_a_client_that_may_remember_need_not(connect):  # §7.1.1
+    app = Script()
+    socket = offering(connect, app=app)
+    for _ in range(3):
+        socket.send(masked(0xC1, Packer().pack(TEXT)))
+    assert [each["text"] for each in app.messages] == [TEXT] * 3
+
+
+@pytest.mark.parametrize("bits", range(9, 16))
+def test_neither_side_leaves_its_window(connect, bits):  # §7.1.2
+    noise = Random(bits).randbytes(40_000).hex()
+    offer = b"permessage-deflate; server_max_window_bits=%d; client_max_window_bits=%d"
+    socket = offering(connect, offer % (bits, bits))
+    peer = Packer(int(socket.answer[b"sec-websocket-extensions"].rpartition(b"=")[2]))
+    peer.unpacker = zlib.decompressobj(-bits)
+    for _ in range(2):
+        socket.send(masked(0xC1, peer.pack(noise)))
+    assert [peer.unpack(each) for each in socket.frames] == [noise] * 2
+
+
 @pytest.mark.parametrize("asked, given", [(9, 9), (12, 12), (15, 12)])
 def test_our_window_is_no_larger_than_asked(connect, asked, given):  # §7.1.2.1
     socket = offering(connect, b"permessage-deflate; server_max_window_bits=%d" % asked)
@@ -157,6 +219,31 @@ def test_the_clients_window_is_kept_small(connect, said, given):  # §7.1.2.2
     assert terms == b"permessage-deflate; client_max_window_bits=%d" % given
     socket.send(masked(0xC1, Packer(max(given, 9)).pack(TEXT)))
     assert app.messages[0]["text"] == TEXT
+
+
+HELLO = "f2 48 cd c9 c9 07 00"
+
+
+@BY_EVERY_WAY
+@pytest.mark.parametrize(
+    "payloads, texts",
+    [
+        ([HELLO], ["Hello"]),  # §7.2.3.1
+        ([HELLO, "f2 00 11 00 00"], ["Hello"] * 2),  # §7.2.3.2
+        (["00 05 00 fa ff 48 65 6c 6c 6f 00"], ["Hello"]),  # §7.2.3.3
+        (["f3 48 cd c9 c9 07 00 00"], ["Hello"]),  # §7.2.3.4
+        (["f2 48 05 00 00 00 ff ff ca c9 c9 07 00"], ["Hello"]),  # §7.2.3.5
+        (["00"], [""]),  # §7.2.3.6
+    ],
+)
+def test_the_examples_of_the_rfc_are_read(connect, payloads, texts, way):
+    app = Script()
+    socket = offering(connect, app=app)
+    whole = [bytes.fromhex(each) for each in payloads]
+    fragments = [masked(0x41, each[:3]) + masked(0x80, each[3:]) for each in whole]
+    socket.send(*way(b"".join(masked(0xC1, each) for each in whole)))
+    socket.send(*way(b"".join(fragments)))
+    assert [each["text"] for each in app.messages] == texts * 2
 
 
 def test_a_last_block_may_say_that_it_is_final(connect):  # §7.2.3.4

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.server.test_websocket import QUIET, Script, echo
+from tests.server.test_websocket import ACCEPTED, QUIET, Script, echo
 from tests.support import apps, frames
 from tests.support.h2peer import H2Peer
-from tests.support.websocket import SOCKETS, STREAMS, TEXT, masked
+from tests.support.websocket import BINARY, CLOSE, SOCKETS, STREAMS, TEXT, masked
+from tricorn.config import Config
 
 HTTP2 = SOCKETS["HTTP/2-tricorn"]
 CONNECT = [
@@ -59,6 +60,17 @@ def test_another_protocol_is_501():
     assert ask(fields, apps.never).answer(1).status == 501
 
 
+@pytest.mark.parametrize("protocol", [b"", b"\xff", b"a b"])
+def test_what_is_no_protocol_is_malformed(protocol):
+    fields = [CONNECT[0], (b":protocol", protocol), *CONNECT[2:]]
+    assert ask(fields, apps.never).resets == {1: frames.PROTOCOL_ERROR}
+
+
+def test_connect_without_a_protocol_is_for_a_proxy():  # RFC9110§9.3.6
+    fields = [(b":method", b"CONNECT"), (b":authority", b"x")]
+    assert ask(fields, apps.never).answer(1).status == 501
+
+
 def test_a_tunnel_that_ends_at_once_is_malformed():
     assert ask(CONNECT, apps.never, end=True).resets == {1: frames.PROTOCOL_ERROR}
 
@@ -97,6 +109,82 @@ def test_its_end_is_the_end_of_its_stream_only():
     socket = HTTP2(echo, QUIET)
     socket.close(1000)
     assert socket.code == 1000 and socket.ended and socket.peer.goaway is None
+
+
+def test_the_fields_of_an_upgrade_mean_nothing():
+    peer = ask([*CONNECT, (b"sec-websocket-key", b"nonsense")])
+    assert peer.answer(1).status == 200 and peer.answer(1)[b"sec-websocket-accept"] is None
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [(b"sec-websocket-version", b"8"), (b"sec-websocket-protocol", b"\xff")],
+)
+def test_a_handshake_that_is_refused_costs_its_stream_only(name, value):
+    peer = ask([*without(name), (name, value)], apps.never)
+    peer.part(1, masked(TEXT, b"a"))
+    assert peer.answer(1).status in (400, 426) and peer.answer(1).complete
+    assert peer.goaway is None and not peer.context.running
+
+
+def test_one_that_fails_costs_its_stream_only():
+    socket = HTTP2(echo, QUIET)
+    peer = socket.peer
+    peer.send(frames.headers(peer.next, CONNECT, end=False))
+    peer.part(peer.next, b"\xff\x80\0\0\0\0")
+    assert peer.answer(peer.next).complete and peer.goaway is None
+    socket.text("still there")
+    assert socket.messages == ["still there"]
+
+
+def test_trailers_end_a_tunnel_as_well():
+    app = Script()
+    socket = HTTP2(app, QUIET)
+    socket.peer.part(socket.id, end=True, trailers=[(b"x-a", b"1")])
+    assert app.disconnect[0] == 1006 and socket.ended and socket.peer.goaway is None
+
+
+def test_a_tunnel_counts_as_a_stream():
+    peer = H2Peer(echo, Config(h2_max_concurrent_streams=2), streams=STREAMS)
+    for id in (1, 3, 5):
+        peer.send(frames.headers(id, CONNECT, end=False))
+    assert peer.resets == {5: frames.REFUSED_STREAM}
+    peer.part(1, masked(CLOSE))
+    peer.send(frames.headers(7, CONNECT, end=False))
+    assert peer.answer(7).status == 200
+
+
+def test_what_bounds_requests_does_not_bound_tunnels():
+    app = Script()
+    config = Config(
+        max_request_body_size=1000, read_rate_min=1000, read_timeout=5, keep_alive_max_requests=2
+    )
+    socket = HTTP2(app, config)
+    for at in range(5):
+        socket.send(masked(BINARY, bytes(900)))
+        socket.peer.advance(10)
+        if at < 2:  # the last request that the connection serves, and one more
+            socket.peer.send(frames.headers(3 + 2 * at, CONNECT, end=False))
+    assert len(app.messages) == 5 and socket.code is None
+
+
+def test_frames_are_cut_by_the_window_only():
+    async def answers(scope, receive, send):
+        await receive()
+        await send(ACCEPTED)
+        while (await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "bytes": bytes(100_000)})
+
+    socket = HTTP2(answers, QUIET, settings={frames.INITIAL_WINDOW_SIZE: 10})
+    peer = socket.peer
+    peer.generous = False
+    socket.text("go")
+    assert len(socket.answer.body) == 10
+    peer.grant(socket.id, 5)
+    assert len(socket.answer.body) == 15
+    peer.grant(socket.id, 100_000)
+    peer.grant(0, 100_000)
+    assert socket.messages == [bytes(100_000)]
 
 
 def test_content_is_no_body_that_could_be_late():

@@ -139,7 +139,7 @@ class Http1Connection(Receiving):
     def _send_through(self, data: bytes, end: bool) -> None:
         self.wire.write(data)
         if end:
-            self.streams.clear()
+            self.parting = self.streams.pop(self.id)
             self._linger()  # what the peer has sent meanwhile must not destroy our last words
 
     def _switch(self, id: int, headers: Fields) -> None:

@@ -53,6 +53,7 @@ class Receiving(Connection):
         "invited",
         "known",
         "last",
+        "parting",
         "paused",
         "persistent",
         "phase",
@@ -88,6 +89,8 @@ class Receiving(Connection):
         self.invited = True
         """The client need not wait for 100 (Continue)."""
         self.body_since = 0.0
+        self.parting: Stream | None = None
+        """A tunnel that has ended our direction, and hears how the peer ends its own."""
         self.unread = 0
         """Octets of content that the application has not taken."""
         self.budget = 0
@@ -281,6 +284,8 @@ class Receiving(Connection):
             stream.feed_data(data)
         elif self.phase == DISCARD:  # of a tunnel that has ended
             self._waste(data)
+            if self.parting is not None and self.phase == DISCARD:
+                self.parting.feed_data(data)
 
     def _waste(self, data: bytes) -> None:
         self.budget -= len(data)
@@ -291,6 +296,7 @@ class Receiving(Connection):
         self.ended = True
         if not listening:
             self.phase = CLOSED
+            self.parting = None
             super().eof()
         elif self.phase == TUNNEL:
             if stream := self.streams.get(self.id):

@@ -1,7 +1,7 @@
 """permessage-deflate (RFC 7692): what is agreed on, and an inflate that is bounded.
 
-wsproto's extension does the rest; here it is kept from inflating without end, and from taking a
-control frame between two fragments for the end of a message (wsproto 1.3.2).
+wsproto's extension compresses. What it inflates has no bound, and a control frame between two
+fragments ends a message for it (wsproto 1.3.2): that is done here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from wsproto.extensions import PerMessageDeflate
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
+from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode, RsvBits
+
+from tricorn.asgi.websocket.codes import INVALID_DATA, POLICY, TOO_BIG, Failed
 
 NAME = "permessage-deflate"
 WINDOW_BITS = 12
@@ -29,6 +31,8 @@ MOST_ENDS = 1024
 """Final blocks in one message, each of which costs a new stream of deflate."""
 TRUSTED = 512 * 1024
 """Octets that are inflated before it is asked how many more will follow."""
+LITTLE = TRUSTED // 1032
+"""Octets that cannot inflate to more than that: deflate makes 1032 of one at most."""
 
 # RFC7692§7.1: 8 to 15, without leading zeros; quoted or not (RFC6455§9.1).
 window_bits = re.compile(r'"?([89]|1[0-5])"?').fullmatch
@@ -59,66 +63,57 @@ class Deflate(PerMessageDeflate):
         """Octets of the message in progress."""
         self.ends = 0
         """Final blocks in it."""
-        self.control = False
-        """The frame in progress is a control frame."""
 
-    def frame_inbound_header(
-        self,
-        proto: FrameDecoder | FrameProtocol,
-        opcode: Opcode,
-        rsv: RsvBits,
-        payload_length: int,
-    ) -> CloseReason | RsvBits:
-        self.control = opcode.iscontrol()
-        if self.control:
-            return RsvBits(False, False, False)  # RFC7692§6: never compressed
-        if opcode is not Opcode.CONTINUATION:
+    def inflate(self, data: bytes, *, last: bool) -> bytes:
+        """What a part of a message holds; `last`, with what its sender left out. Raises Failed."""
+        inflated = self._inflate(data)
+        if last:
+            # RFC7692§7.2.2; a stream that has ended with the message has nothing left to be told.
+            if self._decompressor is not None:
+                inflated += self._inflate(TAIL)
+            if self.client_no_context_takeover:
+                self._decompressor = None
             self.inflated = self.ends = 0
-        return super().frame_inbound_header(proto, opcode, rsv, payload_length)
+        return inflated
 
-    def frame_inbound_payload_data(
-        self, proto: FrameDecoder | FrameProtocol, data: bytes
-    ) -> bytes | CloseReason:
-        if self.control or not self._inbound_compressed:
-            return data
-        return self._inflate(data)
+    def _inflate(self, data: bytes) -> bytes:
+        if self._decompressor is None:
+            self._decompressor = zlib.decompressobj(-self.client_max_window_bits)
+        try:
+            if len(data) > LITTLE:
+                inflated = self._much(data)
+            else:
+                inflated = self._decompressor.decompress(data)
+                if self._decompressor.eof:
+                    data = self._decompressor.unused_data
+                    self._decompressor = None
+                    self.ends += 1
+                    inflated += self._much(data)
+        except zlib.error:
+            raise Failed(INVALID_DATA, "compressed data that is not") from None
+        self.inflated += len(inflated)
+        if self.inflated > self.most:
+            raise Failed(TOO_BIG, f"a message that inflates to more than {self.most} octets")
+        if self.ends > MOST_ENDS:
+            raise Failed(POLICY, "too many final blocks")
+        return inflated
 
-    def frame_inbound_complete(
-        self, proto: FrameDecoder | FrameProtocol, fin: bool
-    ) -> bytes | CloseReason | None:
-        if self.control or not fin:
-            return None
-        compressed, self._inbound_compressed = self._inbound_compressed, None
-        if not compressed:
-            return None
-        # RFC7692§7.2.2; a stream that has ended with the message has nothing left to be told.
-        tail = b"" if self._decompressor is None else self._inflate(TAIL)
-        if self.client_no_context_takeover:
-            self._decompressor = None
-        return tail
-
-    def _inflate(self, data: bytes) -> bytes | CloseReason:
-        inflation = Inflation(self._decompressor, self.client_max_window_bits, bytes(data))
+    def _much(self, data: bytes) -> bytes:
+        inflation = Inflation(self._decompressor, self.client_max_window_bits, data)
         room = self.most - self.inflated
         kept: list[bytes] = []
         size, trusted = 0, TRUSTED
-        try:
-            for part in inflation.parts():
-                size += len(part)
-                kept.append(part)
-                if size >= trusted:
-                    trusted = self.most
-                    if not inflation.copy().fits(room - size):
-                        return CloseReason.MESSAGE_TOO_BIG
-        except zlib.error:
-            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        for part in inflation.parts():
+            size += len(part)
+            kept.append(part)
+            if size >= trusted:
+                trusted = self.most
+                if not inflation.copy().fits(room - size):
+                    raise Failed(
+                        TOO_BIG, f"a message that inflates to more than {self.most} octets"
+                    )
         self._decompressor = inflation.decompressor
-        self.inflated += size
         self.ends += inflation.ends
-        if self.inflated > self.most:
-            return CloseReason.MESSAGE_TOO_BIG
-        if self.ends > MOST_ENDS:
-            return CloseReason.POLICY_VIOLATION
         return b"".join(kept)
 
     def frame_outbound(
@@ -136,10 +131,7 @@ class Deflate(PerMessageDeflate):
         return super().frame_outbound(proto, opcode, rsv, data, fin)
 
 
-if (
-    missing := {"_enabled", "_compressor", "_decompressor", "_inbound_compressed"}
-    - vars(PerMessageDeflate()).keys()
-):
+if missing := {"_enabled", "_compressor", "_decompressor"} - vars(PerMessageDeflate()).keys():
     raise ImportError(f"wsproto has changed: its PerMessageDeflate has no {', '.join(missing)}")
 
 

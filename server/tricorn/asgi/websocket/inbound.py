@@ -1,30 +1,32 @@
 """Octets from the client → messages (RFC6455§5).
 
-The ordinary frame is taken apart here: whole, final, masked, not compressed, and not in the middle
-of a message. Every other frame goes to wsproto, which says what it means; a property test proves
-that the two agree. What is too much is refused by its header, before it is kept.
+Messages, pings and pongs are taken apart here: wsproto takes ten microseconds for each frame,
+however small, so that a flood of fragments would cost more than what carries it. A close goes to
+wsproto, which says what it means. Property tests prove that the two agree on all of it. What is too
+much, or out of place, is refused by its header, before it is kept.
 """
 
 from __future__ import annotations
 
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator
 from struct import Struct
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import CloseConnection, Ping, Pong
 
+from tricorn.asgi.websocket.codes import INVALID_DATA, POLICY, PROTOCOL_ERROR, TOO_BIG, Failed
 from tricorn.asgi.websocket.deflate import Deflate
 
 TEXT, BINARY = 0x81, 0x82
-"""The first octets of an ordinary frame: final, no extension bit."""
+"""The first octets of an ordinary frame: a whole message, no extension bit."""
+CLOSE, PING = 0x88, 0x89
 FINAL, RESERVED, COMPRESSED, OPCODE, CONTROL = 0x80, 0x70, 0x40, 0x0F, 0x08
+TEXT_OPCODE, BINARY_OPCODE = 1, 2
 OPCODES = frozenset((0, 1, 2, 8, 9, 10))
 MASKED = 0x80
 SHORT, SHORT_LIMIT = 126, 1 << 16
 LONG = 127
-
-NORMAL, PROTOCOL_ERROR, NO_STATUS, ABNORMAL = 1000, 1002, 1005, 1006
-INVALID_DATA, POLICY, TOO_BIG, INTERNAL_ERROR = 1007, 1008, 1009, 1011
 
 MOST_FRAGMENTS = 1024
 EMPTY_FRAGMENTS = 64
@@ -33,34 +35,31 @@ MOST_PINGS = 100
 PING_SPAN = 10.0
 """Seconds in which so many pings are answered."""
 
-PART = 1024
-"""Octets that are unmasked at once; a multiple of four."""
+SHORT_PAYLOAD = 1024
+"""Octets up to which XOR of numbers is quicker than tables."""
+PART = 32 * 1024
+"""Octets that are unmasked at once, a multiple of four: they stay in the processor's cache."""
+TABLES = [bytes(octet ^ mask for octet in range(256)) for mask in range(256)]
+"""What each octet becomes, for each octet of a mask."""
 
 short_size = Struct(">H").unpack_from
 long_size = Struct(">Q").unpack_from
+decoder_of_text = getincrementaldecoder("utf-8")
 
 Received = str | bytes | Ping | Pong | CloseConnection
-
-
-class Failed(Exception):
-    """The client has broken the protocol: the connection is closed with `code` (RFC6455§7.1.7)."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class Inbound:
     """The frames of one connection, as they come."""
 
     __slots__ = (
+        "compressed",
         "data",
+        "decoder",
         "deflate",
         "fragments",
         "most",
         "parts",
-        "peer",
         "pings",
         "pings_since",
         "received",
@@ -75,10 +74,11 @@ class Inbound:
         """What could not be read yet."""
         self.wanted = 2
         """Octets that `data` needs before there is anything to read."""
-        self.peer: Connection | None = None
-        """wsproto, where it has been needed."""
         self.fragments = 0
         """Frames of the message in progress."""
+        self.compressed = False
+        self.decoder: IncrementalDecoder | None = None
+        """Of its text; None if it is not text."""
         self.received = 0
         """Octets of it, as they came."""
         self.parts: list[str | bytes] = []
@@ -124,14 +124,24 @@ class Inbound:
                 return
             begin, size = frame
             first = self.data[0]
-            if first in (TEXT, BINARY) and not self.fragments:
-                payload = unmasked(self.data, begin, size)
+            if first & CONTROL:
+                self._count_control(now)
+            if first == CLOSE:
+                # It stays if it is wrong: it is a close all the same.
+                closed = closed_by(bytes(self.data[: begin + size]))
                 del self.data[: begin + size]
-                yield payload if first == BINARY else text_of(payload)
-            else:
-                whole = bytes(self.data[: begin + size])
-                del self.data[: begin + size]
-                yield from self._ask(whole, size, now)
+                yield closed
+                continue
+            payload = unmasked(self.data, begin, size)
+            del self.data[: begin + size]
+            if first == BINARY:
+                yield payload
+            elif first == TEXT:
+                yield text_of(payload)
+            elif first & CONTROL:
+                yield Ping(payload) if first == PING else Pong(payload)
+            elif (message := self._add(first, payload)) is not None:
+                yield message
 
     def _frame(self) -> tuple[int, int] | None:
         """Where the payload of the next frame begins and its size; None if it is not whole yet."""
@@ -168,43 +178,46 @@ class Inbound:
         """What wsproto would say of a header too, but only when the whole frame has come."""
         if not second & MASKED:
             raise Failed(PROTOCOL_ERROR, "a frame of a client is masked")  # RFC6455§5.1
-        if first & RESERVED & ~(COMPRESSED if self.deflate is not None else 0):
-            raise Failed(PROTOCOL_ERROR, "a bit that means nothing")  # RFC6455§5.2
-        if first & OPCODE not in OPCODES:
+        opcode = first & OPCODE
+        if opcode not in OPCODES:
             raise Failed(PROTOCOL_ERROR, "an opcode that means nothing")
-        if first & CONTROL and (not first & FINAL or second & ~MASKED >= SHORT):
-            raise Failed(PROTOCOL_ERROR, "a control frame is short and whole")  # RFC6455§5.5
+        if reserved := first & RESERVED:
+            begins = opcode in (TEXT_OPCODE, BINARY_OPCODE)  # RFC7692§6
+            if reserved != COMPRESSED or self.deflate is None or not begins:
+                raise Failed(PROTOCOL_ERROR, "a bit that means nothing")  # RFC6455§5.2
+        if first & CONTROL:
+            if not first & FINAL or second & ~MASKED >= SHORT:
+                raise Failed(PROTOCOL_ERROR, "a control frame is short and whole")  # RFC6455§5.5
+        elif bool(opcode) == bool(self.fragments):  # RFC6455§5.4
+            raise Failed(PROTOCOL_ERROR, "a message within another, or a fragment of none")
 
-    def _ask(self, frame: bytes, size: int, now: float) -> Iterator[Received]:
-        """What wsproto makes of a whole frame."""
-        control = frame[0] & CONTROL
-        if control:
-            self._count_control(now)
+    def _add(self, first: int, payload: bytes) -> str | bytes | None:
+        """A frame of a message; the message, if it is the last one."""
+        last = first & FINAL != 0
+        if not self.fragments:
+            if (
+                last and self.deflate is not None
+            ):  # it is compressed, or it would be an ordinary one
+                payload = self.deflate.inflate(payload, last=True)
+                return payload if first & OPCODE == BINARY_OPCODE else text_of(payload)
+            self.compressed = first & COMPRESSED != 0
+            self.decoder = decoder_of_text() if first & OPCODE == TEXT_OPCODE else None
+        self.fragments += 1
+        self.received += len(payload)
+        if self.fragments > MOST_FRAGMENTS or (
+            self.fragments > EMPTY_FRAGMENTS and self.received < self.fragments
+        ):
+            raise Failed(POLICY, "too many fragments")
+        if self.compressed and self.deflate is not None:
+            payload = self.deflate.inflate(payload, last=last)
+        if self.decoder is None:
+            self.parts.append(payload)
         else:
-            self.fragments += 1
-            self.received += size
-            if self.fragments > MOST_FRAGMENTS or (
-                self.fragments > EMPTY_FRAGMENTS and self.received < self.fragments
-            ):
-                raise Failed(POLICY, "too many fragments")
-        if self.peer is None:
-            extensions = [self.deflate] if self.deflate is not None else []
-            self.peer = Connection(ConnectionType.SERVER, list(extensions))
-        self.peer.receive_data(frame)
-        for event in self.peer.events():
-            match event:
-                case TextMessage() | BytesMessage():
-                    data = event.data
-                    self.parts.append(data if isinstance(data, str) else bytes(data))
-                    if event.message_finished:
-                        yield self._message()
-                case CloseConnection() if self.peer.state is ConnectionState.OPEN:
-                    # Not what the client has sent, but what wsproto thinks of it.
-                    raise Failed(int(event.code), event.reason or "")
-                case Ping() | Pong() | CloseConnection():
-                    yield event
-                case _:
-                    raise Failed(PROTOCOL_ERROR, f"{type(event).__name__} in a tunnel")
+            try:
+                self.parts.append(self.decoder.decode(payload, last))
+            except UnicodeDecodeError:
+                raise Failed(INVALID_DATA, "text that is not UTF-8") from None  # RFC6455§8.1
+        return self._message() if last else None
 
     def _message(self) -> str | bytes:
         parts, self.parts = self.parts, []
@@ -221,27 +234,41 @@ class Inbound:
             raise Failed(POLICY, "too many control frames")
 
 
-def unmasked(data: bytes | bytearray, begin: int, size: int) -> bytes:
-    """The payload behind its mask (RFC6455§5.3), by XOR of long numbers.
+def closed_by(frame: bytes) -> CloseConnection:
+    """What wsproto makes of a close. Raises Failed."""
+    peer = Connection(ConnectionType.SERVER)
+    peer.receive_data(frame)
+    event = next(iter(peer.events()), None)
+    if not isinstance(event, CloseConnection):
+        raise Failed(PROTOCOL_ERROR, "a close that is none")
+    if peer.state is ConnectionState.OPEN:
+        # Not what the client has sent, but what wsproto thinks of it.
+        raise Failed(int(event.code), event.reason or "")
+    return event
 
-    A part at a time: the numbers then stay in the processor's cache.
+
+def unmasked(data: bytes | bytearray, begin: int, size: int) -> bytes:
+    """The payload behind its mask (RFC6455§5.3).
+
+    A short one by XOR of two numbers; a longer one by tables, four octets apart: an octet costs 1.1
+    nanoseconds then, instead of the 1.6 that it takes to make a number of it and back.
     """
     mask = data[begin - 4 : begin]
-    number = int.from_bytes
-    parts: list[bytes] = []
-    if size > PART:
-        repeated = number(mask * (PART // 4), "little")
-        last = begin + size - size % PART
-        parts = [
-            (number(data[at : at + PART], "little") ^ repeated).to_bytes(PART, "little")
-            for at in range(begin, last, PART)
-        ]
-        begin, size = last, size % PART
-    both = number(data[begin : begin + size], "little") ^ number(
-        (mask * (size // 4 + 1))[:size], "little"
-    )
-    rest = both.to_bytes(size, "little")
-    return b"".join((*parts, rest)) if parts else rest
+    if size <= SHORT_PAYLOAD:
+        repeated = (mask * (size // 4 + 1))[:size]
+        number = int.from_bytes
+        both = number(data[begin : begin + size], "little") ^ number(repeated, "little")
+        return both.to_bytes(size, "little")
+    first, second, third, fourth = (TABLES[octet] for octet in mask)
+    parts: list[bytearray] = []
+    for at in range(begin, begin + size, PART):
+        part = bytearray(data[at : min(at + PART, begin + size)])
+        part[::4] = part[::4].translate(first)
+        part[1::4] = part[1::4].translate(second)
+        part[2::4] = part[2::4].translate(third)
+        part[3::4] = part[3::4].translate(fourth)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def text_of(payload: bytes) -> str:

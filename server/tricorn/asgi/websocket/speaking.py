@@ -16,15 +16,9 @@ from time import monotonic
 
 from wsproto.events import CloseConnection, Ping
 
-from tricorn.asgi.websocket.inbound import (
-    ABNORMAL,
-    INTERNAL_ERROR,
-    NO_STATUS,
-    NORMAL,
-    Failed,
-    Inbound,
-    Received,
-)
+from tricorn.asgi.websocket.codes import ABNORMAL, INTERNAL_ERROR, NO_STATUS, NORMAL, Failed
+from tricorn.asgi.websocket.farewell import Farewell
+from tricorn.asgi.websocket.inbound import Inbound, Received
 from tricorn.asgi.websocket.outbound import PING, PONG, Deflated, close_frame, frame
 from tricorn.connection import FOREVER, LOOK, Connection, Field, Request, Stream
 
@@ -32,7 +26,10 @@ CONNECTING, DENYING, OPEN, CLOSING, CLOSED = range(5)
 
 MOST_MESSAGES = 16
 MOST_QUEUED = 1024 * 1024
-"""Messages, and octets of them, that wait for the application before reading stops."""
+"""Messages, and octets of memory, that wait for the application before reading stops."""
+
+MOST_SKIPPED = 64 * 1024
+"""Octets that have come already when we end, in which the client's close is looked for."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +41,7 @@ class Speaking(Stream):
         "code",
         "deadline",
         "deflated",
+        "farewell",
         "full",
         "heard",
         "held",
@@ -70,13 +68,15 @@ class Speaking(Stream):
         self.messages: deque[str | bytes] = deque()
         """What the application has not received yet."""
         self.queued = 0
-        """Octets of it; of text, characters."""
+        """Octets that it takes: an octet of text may become four, by a single character."""
         self.full = False
         """Nothing more is read until the application has taken something."""
         self.held = 0
         """Octets that have come meanwhile, for which the client is given no credit."""
         self.code = ABNORMAL
         """Why it ended (RFC6455§7.4)."""
+        self.farewell: Farewell | None = None
+        """What the client says after that."""
         self.reason = ""
         self.waiting: list[asyncio.Future[None]] = []
         self.opened = monotonic()
@@ -104,6 +104,8 @@ class Speaking(Stream):
             self.inbound.feed(data)
             if self.state != CONNECTING:
                 self._read()
+        elif self.farewell is not None and self.farewell.closes(data):
+            self.connection.hang_up(self.id)
 
     def feed_end(self, trailers: Sequence[Field] = ()) -> None:
         if self.state in (OPEN, CLOSING):
@@ -156,7 +158,7 @@ class Speaking(Stream):
 
     def _queue(self, message: str | bytes) -> None:
         self.messages.append(message)
-        self.queued += len(message)
+        self.queued += message.__sizeof__()
         self.full = len(self.messages) >= MOST_MESSAGES or self.queued >= MOST_QUEUED
         self._wake()
 
@@ -243,9 +245,13 @@ class Speaking(Stream):
         self._read()
 
     def _end(self, code: int, reason: str, *, aborted: bool = False) -> None:
-        """Nothing more is said on either side: ends the tunnel."""
+        """We say nothing more: ends our direction of the tunnel."""
+        rest = self.inbound.data
         self._over(code, reason, aborted=aborted)
         self.connection.send_data(self.id, b"", end=True)
+        self.farewell = Farewell()
+        if len(rest) <= MOST_SKIPPED and self.farewell.closes(rest):
+            self.connection.hang_up(self.id)
 
     def _over(self, code: int, reason: str, *, aborted: bool) -> None:
         """It is over: counts and logs it, once, and tells the application."""

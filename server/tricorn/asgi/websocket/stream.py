@@ -16,7 +16,8 @@ from tricorn.asgi.gone import comes_of_gone
 from tricorn.asgi.messages import final_status, octets
 from tricorn.asgi.scope import websocket_scope
 from tricorn.asgi.websocket import deflate, handshake
-from tricorn.asgi.websocket.inbound import ABNORMAL, BINARY, INTERNAL_ERROR, NORMAL, TEXT
+from tricorn.asgi.websocket.codes import ABNORMAL, INTERNAL_ERROR, NORMAL
+from tricorn.asgi.websocket.inbound import BINARY, TEXT
 from tricorn.asgi.websocket.outbound import DEFLATED, Deflated, frame
 from tricorn.asgi.websocket.speaking import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, Speaking
 from tricorn.connection import (
@@ -102,7 +103,7 @@ class WebSocket(Speaking):
         while True:
             if self.messages:
                 message = self.messages.popleft()
-                self.queued -= len(message)
+                self.queued -= message.__sizeof__()
                 if self.full:
                     self.read_on()
                 if isinstance(message, str):
