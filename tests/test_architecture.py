@@ -38,6 +38,7 @@ HOMES = {
         "tricorn.connection",
         "tricorn.demo",
         "tricorn.http3.endpoint",
+        "tricorn.http3.link",
         "tricorn.net",
         "tricorn.waiters",
         "tricorn.worker",
