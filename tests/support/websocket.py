@@ -15,7 +15,7 @@ from websockets.streams import StreamReader
 from tests.support import frames
 from tests.support.answers import Answer
 from tests.support.h2peer import H2Peer
-from tests.support.h3peer import H3Peer
+from tests.support.h3peer import H3Peer, frame
 from tests.support.peers import H1Peer, Peer
 from tests.support.versions import ENGINES
 from tricorn.asgi.websocket import WebSocket
@@ -74,6 +74,10 @@ class Socket:
 
     def send(self, *segments: bytes) -> None:
         """Octets of frames; each segment is read in a turn of its own."""
+        raise NotImplementedError
+
+    def pour(self, data: bytes) -> None:
+        """Octets of frames that the server reads without a word, or a measure, of the client's."""
         raise NotImplementedError
 
     @property
@@ -168,6 +172,10 @@ class Http1Socket(Socket):
     def send(self, *segments: bytes) -> None:
         self.peer.send(*segments)
 
+    def pour(self, data: bytes) -> None:
+        if not self.peer.wire.closing:
+            self.peer.wire.feed(data)
+
     @property
     def ended(self) -> bool:
         return self.peer.closed
@@ -213,6 +221,10 @@ class Http2Socket(Socket):
         for each in segments:
             self.peer.part(self.id, each)
 
+    def pour(self, data: bytes) -> None:
+        if not self.peer.wire.closing:
+            self.peer.wire.feed(frames.data(self.id, data))
+
     @property
     def ended(self) -> bool:
         return self.answer.complete or self.answer.reset is not None
@@ -255,6 +267,9 @@ class Http3Socket(Socket):
     def send(self, *segments: bytes) -> None:
         for each in segments:
             self.peer.part(self.id, each)
+
+    def pour(self, data: bytes) -> None:
+        self.peer.connection.feed_stream(self.id, frame(0, data), ended=False)
 
     @property
     def ended(self) -> bool:

@@ -13,11 +13,12 @@ import zlib
 import pytest
 
 from tests.server.test_websocket import ACCEPTED, QUIET, Script
-from tests.support import frames
+from tests.support.h3peer import H3Peer
 from tests.support.messages import BY_EVERY_WAY
 from tests.support.peers import errors
 from tests.support.websocket import BINARY, CLOSE, PING, PONG, SOCKETS, TEXT, masked
 from tricorn.config import Config
+from tricorn.http3.flow import HIGH_WATER
 
 MOST = 64 * 1024
 LIMITED = Config(websocket_ping_interval=0, websocket_max_message_size=MOST)
@@ -250,6 +251,13 @@ def test_pongs_that_nobody_asked_for_count_too(connect):  # W-10
     assert socket.code == 1008
 
 
+def waiting(socket):
+    """Octets that the server would send if the client let it."""
+    if isinstance(socket.peer, H3Peer):
+        return socket.peer.connection.transport.unsent(socket.id)[0]
+    return socket.peer.wire.buffered()
+
+
 def test_pongs_do_not_pile_up_for_who_does_not_read(connect):  # W-10
     async def floods(scope, receive, send):
         await receive()
@@ -261,9 +269,10 @@ def test_pongs_do_not_pile_up_for_who_does_not_read(connect):  # W-10
     socket = connect(floods, QUIET)
     socket.peer.stop_reading()
     socket.send(masked(TEXT, b"go"))
-    before = socket.peer.wire.buffered()
+    before = waiting(socket)
     socket.send(masked(PING, bytes(125)) * 100)
-    assert before and socket.peer.wire.buffered() - before < 1000
+    # On HTTP/3 an application waits for its queue to be short again, and pongs do not.
+    assert before and (waiting(socket) - before < 1000 or waiting(socket) < HIGH_WATER + 1000)
     socket.peer.lose()
 
 
@@ -288,12 +297,10 @@ def test_what_comes_after_the_end_takes_no_memory(connect, end):  # W-11
     socket = connect(Script(), QUIET)
     socket.send(end)
     data = masked(BINARY, bytes(10_000))
-    octets = frames.data(socket.id, data) if hasattr(socket, "id") else data
     tracemalloc.start()
     try:
         for _ in range(20):
-            if not socket.peer.wire.closing:
-                socket.peer.wire.feed(octets)
+            socket.pour(data)
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -304,7 +311,8 @@ def test_a_client_that_has_broken_the_protocol_is_let_go(connect):  # W-01
     socket = connect(Script(), QUIET)
     socket.send(masked(0x83))
     socket.peer.advance(6)
-    assert socket.ended and (socket.peer.wire.lost or hasattr(socket, "id"))
+    # Where it has a connection to itself, that ends too.
+    assert socket.ended and (hasattr(socket, "id") or socket.peer.wire.lost)
 
 
 def test_what_comes_before_it_is_accepted_waits(connect):  # W-13
@@ -373,8 +381,7 @@ def fragmented(packed):
 def pour(socket, data):
     """Without a word of the client in between: it is the server that is measured."""
     for at in range(0, len(data), 4096):
-        part = data[at : at + 4096]
-        socket.peer.wire.feed(frames.data(socket.id, part) if hasattr(socket, "id") else part)
+        socket.pour(data[at : at + 4096])
         socket.peer.loop.settle()
 
 
