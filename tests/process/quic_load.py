@@ -137,7 +137,7 @@ class Client(QuicConnectionProtocol):
         await loop.create_datagram_endpoint(lambda: self, sock=sock)
         self._quic.send_ping(0)
         self.transmit()
-        loop.call_later(0.2, old.close)
+        old.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Of a port that was left behind."""
@@ -174,6 +174,9 @@ class Roamer:
                     group.create_task(self._move(client, done))
                     await self._ask(client, until)
                     done.set()
+            # aioquic closes the first one only.
+            client._transport.close()
+            await asyncio.sleep(0)
         except ConnectionError as error:
             self.tally.failures[f"connect: {error}"] += 1
 
