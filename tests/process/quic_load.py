@@ -49,7 +49,7 @@ class Client(QuicConnectionProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.encoder, self.decoder = pylsqpack.Encoder(), pylsqpack.Decoder(0, 0)
-        self.answers: dict[int, bytes] = {}
+        self.answers: dict[int, bytearray] = {}
         self.waiting: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self.control = b""
         self.goaway: int | None = None
@@ -73,7 +73,7 @@ class Client(QuicConnectionProtocol):
         ]
         data = frame(1, self.encoder.encode(id, fields)[1])
         self._quic.send_stream_data(id, data + (frame(0, body) if body else b""), True)
-        self.answers[id] = b""
+        self.answers[id] = bytearray()
         self.waiting[id] = asyncio.get_running_loop().create_future()
         self.transmit()
         try:
@@ -112,7 +112,7 @@ class Client(QuicConnectionProtocol):
             rest = found[2]
 
     def _settle(self, id: int) -> None:
-        data, status, size = self.answers[id], 0, 0
+        data, status, size = bytes(self.answers[id]), 0, 0
         while (found := take_frame(data)) is not None:
             if found[0] == 1:
                 fields = dict(self.decoder.feed_header(id, found[1])[1])
