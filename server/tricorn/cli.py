@@ -136,7 +136,7 @@ def _quic_secret(config: Config) -> bytes:
     except OSError as error:
         raise ConfigError(f"--quic-secret {path}: {error.strerror}") from None
     if len(secret) < SECRET_SIZE:
-        raise ConfigError(f"--quic-secret {path}: it has {len(secret)} bytes, of {SECRET_SIZE}")
+        raise ConfigError(f"--quic-secret {path}: it has {len(secret)} bytes, and needs 32")
     return secret
 
 

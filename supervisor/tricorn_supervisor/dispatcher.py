@@ -19,6 +19,7 @@ from tricorn_supervisor.steering import Layout, route
 
 BATCH = 64  # datagrams of one socket before the others, and the channel, have their turn
 LARGEST = 64 * 1024
+DONE = b"."  # the answer to a line: from now on every datagram goes by it
 
 
 def encode(tables: Sequence[Table]) -> bytes:
@@ -47,6 +48,8 @@ def dispatch(
             for line in lines.read():
                 for relay, (live, owned) in zip(relays, json.loads(line), strict=True):
                     relay.live, relay.owned = tuple(live), frozenset(owned)
+                with suppress(OSError):  # a master that is gone is noticed by the next read
+                    channel.send(DONE)
     return 0
 
 

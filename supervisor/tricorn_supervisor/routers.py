@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import signal
 import socket
 import time
@@ -16,6 +17,8 @@ from tricorn_supervisor.leases import Table
 from tricorn_supervisor.listeners import Address, Bind, ListenError
 from tricorn_supervisor.signals import describe
 
+# The master waits for so long at a change of the tables, which takes a dispatcher a millisecond.
+ANSWER_TIMEOUT = 0.25
 RESPAWN_PAUSE = 1.0  # for a dispatcher that lived no longer than this, or could not be forked
 
 log = logging.getLogger(__name__)
@@ -216,25 +219,42 @@ class Dispatcher(Router):
         self._retry_at = time.monotonic() + RESPAWN_PAUSE
 
     def _tell(self) -> None:
+        """And wait until it is so, as a change in the kernel is: who drains may be gone at once."""
         line = encode(list(self._tables.values()))
+        assert self._channel is not None
         try:
-            told = self._channel is not None and self._channel.send(line) == len(line)
+            told = self._channel.send(line) == len(line) and _answers(self._channel)
         except BlockingIOError:
             told = False
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionError:
             return  # it is reaped soon
         if not told:
             log.warning("dispatcher pid=%d does not answer: it is replaced", self._pid)
             os.kill(self._pid, signal.SIGKILL)
 
     def _retire(self) -> None:
+        """Let it end; it goes by old tables until it has."""
         if self._channel is not None:
+            with suppress(OSError):
+                self._channel.shutdown(socket.SHUT_WR)
+                if not _answers(self._channel) and self._pid:
+                    os.kill(self._pid, signal.SIGKILL)
             self._channel.close()
             self._channel = None
         if self._pid:
             self._retired.add(self._pid)
             self._pid = 0
         self._shape = self._shape if self._tables else []
+
+
+def _answers(channel: socket.socket) -> bool:
+    """Whether something comes in time: an answer, or the end. Raises OSError."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    if not poll.poll(ANSWER_TIMEOUT * 1000):
+        return False
+    channel.recv(64)
+    return True
 
 
 def _relayed(tables: Tables) -> dict[RelayedGroup, Table]:

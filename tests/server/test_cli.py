@@ -4,8 +4,11 @@ import logging
 
 import pytest
 
-from tricorn import cli
+from tests.support.certificates import Authority
+from tricorn import cli, options
 from tricorn.config import ConfigError
+from tricorn_supervisor.listeners import Bind
+from tricorn_supervisor.master import Plan
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +78,34 @@ def test_what_is_wrong_is_said_in_one_line(capsys, argv, said):
 def test_run_leaves_the_end_of_the_process_to_main():
     with pytest.raises(ConfigError):
         cli.run(["--no-such-option"])
+
+
+def quic_plan(*argv: str) -> Plan:
+    config = options.load([*argv, "main:app"], {}).config
+    return cli._plan(config, cli.Logs(config))
+
+
+def test_plan_has_what_is_said_of_quic(tmp_path):
+    (tmp_path / "secret").write_bytes(b"x" * 40)
+    plan = quic_plan(
+        *("--quic-bind", ":4433", "--quic-steering", "dispatcher", "--quic-secret", "secret"),
+        *Authority().issue(tmp_path, "localhost").options,
+    )
+    assert plan.quic_binds == (Bind(":4433", True, ("HTTP/3",)),)
+    assert (plan.steering, plan.quic_secret) == ("dispatcher", b"x" * 40)
+
+
+def test_plan_without_quic():
+    plan = quic_plan()
+    assert (plan.quic_binds, plan.steering, plan.quic_secret) == ((), "auto", b"")
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [(None, "No such file or directory"), (b"x" * 31, "it has 31 bytes, and needs 32")],
+)
+def test_unusable_secret_of_quic(tmp_path, capsys, content, said):
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    assert ended("--check-config", "--quic-secret", "secret", "main:app") == 2
+    assert capsys.readouterr().err == f"server: --quic-secret secret: {said}\n"

@@ -97,6 +97,13 @@ def reload(server: Server, workers: int = 2, **plan: object) -> None:
     server.wait_for("reload complete")
 
 
+def make_stubborn(server: Server, client: Client) -> None:
+    """From now on every worker drains for as long as it is left to."""
+    missing = {answer["pid"] for answer in client.every_worker().values()}
+    while missing:
+        missing.discard(server.ask("stubborn")["pid"])
+
+
 # Life
 
 
@@ -178,8 +185,7 @@ def test_new_connections_do_not_wait_for_the_replacement(serve, client, steering
 def test_reload_moves_new_connections_and_leaves_the_others(fleet, client):
     server = fleet()
     old = client(server).every_worker()
-    stubborn = {server.ask("stubborn")["pid"] for _ in range(30)}
-    assert stubborn == {answer["pid"] for answer in old.values()}
+    make_stubborn(server, client(server))
     reload(server, quic_binds=[BIND])
     assert server.log.count("(HTTP/3)") == 1, "the address was kept"
     new = client(server).every_worker()
@@ -241,16 +247,14 @@ def test_one_worker_more_and_one_fewer(fleet, client):
 def test_reload_binds_and_drops_addresses(fleet, client):
     server = fleet()
     old = client(server)
-    old.every_worker()
-    server.ask("stubborn")
+    make_stubborn(server, old)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.2", 0))
         port = probe.getsockname()[1]
     reload(server, quic_binds=[f"127.0.0.2:{port}"])
     new = client(server, "127.0.0.2", port).every_worker()
     assert {answer["generation"] for answer in new.values()} == {2}
-    # One worker drains there still, and keeps the address.
-    server.wait_for("gen=1 pid=.* stopped")
+    # Workers drain there still, and keep the address.
     assert old.connect()["generation"] == 1
 
 
@@ -349,6 +353,21 @@ def test_refused_fork_of_the_dispatcher_is_tried_again(serve, client):
     assert "dispatcher not forked" in server.log
     server.wait_for("dispatcher pid=.* started")
     client(server).every_worker()
+
+
+def test_dispatcher_that_hangs_is_replaced_when_it_is_needed(dispatched, client):
+    pid = dispatcher(dispatched)
+    os.kill(pid, signal.SIGSTOP)
+    dispatched.signal(signal.SIGTTIN)
+    dispatched.wait_for("worker=3 gen=1 pid=.* ready")
+    client(dispatched).every_worker(3)
+    os.kill(dispatcher(dispatched), signal.SIGSTOP)
+    dispatched.signal(signal.SIGTTOU)
+    dispatched.wait_for("does not answer: it is replaced")
+    dispatched.wait_for("dispatcher pid=.* started")
+    client(dispatched).every_worker(2)
+    dispatched.signal(signal.SIGTERM)
+    assert dispatched.wait() == 0
 
 
 # Other ways

@@ -41,6 +41,21 @@ def test_row_reads_what_it_was_given():
     }
 
 
+def test_lane_is_owned_until_its_process_is_reaped():
+    board = board_of(0, 0)
+    board.claim(2, number=3, generation=1, lane=0)
+    board.claim(3, number=1, generation=2, lane=255)
+    assert [lane for lane in range(256) if board.owns_lane(lane)] == [0, 255]
+    board.row(3).publish(state=State.DRAINING)
+    assert board.owns_lane(255)
+    board.release(3)
+    assert [lane for lane in range(256) if board.owns_lane(lane)] == [0]
+
+
+def test_process_without_http_3_owns_no_lane():
+    assert not any(board_of(0, 0).owns_lane(lane) for lane in range(256))
+
+
 def test_rows_do_not_overlap():
     board = board_of(0, 0, 0)
     for field in Field:
