@@ -153,7 +153,7 @@ class Control(Connection):
         if id & 3:
             raise ConnectionFault(Code.ID_ERROR, "PRIORITY_UPDATE of what is no request")
         priority = parse_priority(payload[at:])
-        if id in self.streams:
+        if id in self.transport.turns.priorities:  # longer than its application has to do with it
             self.transport.prioritize(id, priority)
         elif id > self.last_id:
             if len(self.stated) >= MOST_STATED:
