@@ -141,6 +141,18 @@ def test_a_head_with_too_many_fields_is_refused():
     assert peer.fetch().status == 200
 
 
+def test_large_heads_are_bounded_together():
+    peer = H3Peer(apps.echo)
+    large = [(b"x-%d" % at, b"\xff" * 250) for at in range(50)]
+    ids = [peer.begin("/", "POST", large) for _ in range(30)]
+    refused = [id for id in ids if peer.resets.get(id) == 0x10B]
+    assert 0 < len(refused) < 15 and not peer.closed
+    assert peer.fetch().status == 200
+    for id in ids:
+        if id not in refused:
+            peer.part(id, end=True)
+
+
 # §4.4 The CONNECT Method
 
 

@@ -30,6 +30,7 @@ class Flow:
         "ended",
         "ending",
         "framed",
+        "head",
         "heard",
         "invited",
         "left",
@@ -56,6 +57,8 @@ class Flow:
         self.left = 0
         """Octets of the payload of a DATA frame, or of one to skip, that are still to come."""
         self.skipping = False
+        self.head = 0
+        """Octets of a large request head."""
         self.ended = False
         self.received = 0
         self.declared: int | None = None

@@ -21,6 +21,8 @@ from tricorn.sections import Malformed, request_of, trailers_of
 
 FREE = 1024 * 1024
 """Octets of frames that carry nothing which nobody minds; beyond them, seven in eight (nginx)."""
+MOST_HEADS = 256 * 1024
+"""Octets of the large heads of all open requests together (CVE-2026-49975)."""
 MOST_FRAMES = 10_000
 """Frames that carry nothing, beyond those that carry something."""
 
@@ -195,6 +197,10 @@ class Receiving(Control):
         requests = self.shared.requests
         key = block, last
         request = requests.young.get(key) or requests.recall(key)
+        if len(block) > REMEMBERED:
+            flow.head = len(block)
+            if sum(each.head for each in self.flows.values()) > MOST_HEADS:
+                raise StreamFault(Code.REQUEST_REJECTED, "too much in the heads of requests")
         if request is None:
             entries = self.shared.decode(id, block)
             try:
