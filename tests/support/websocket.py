@@ -181,9 +181,45 @@ class Http1Socket(Socket):
         return self.peer.closed
 
 
-class Http2Socket(Socket):
-    """By extended CONNECT (RFC8441§4)."""
+class ConnectSocket(Socket):
+    """By extended CONNECT (RFC8441§4, RFC9220§3)."""
 
+    peer: H2Peer | H3Peer
+    id: int
+
+    def __init__(
+        self, peer: H2Peer | H3Peer, handshake: Sequence[Field], headers: Sequence[Field]
+    ) -> None:
+        super().__init__(peer)
+        self.fields = [
+            (b":method", b"CONNECT"),
+            (b":protocol", b"websocket"),
+            (b":scheme", b"https" if isinstance(peer, H3Peer) else b"http"),
+            (b":authority", b"x"),
+            (b":path", b"/chat?a=b"),
+            *handshake,
+            *headers,
+        ]
+        self.open()
+
+    def open(self) -> None:
+        """Opens it, or the next one on the same connection, which takes its place."""
+        raise NotImplementedError
+
+    @property
+    def answer(self) -> Answer:
+        return self.peer.answer(self.id)
+
+    def send(self, *segments: bytes) -> None:
+        for each in segments:
+            self.peer.part(self.id, each)
+
+    @property
+    def ended(self) -> bool:
+        return self.answer.complete or self.answer.reset is not None
+
+
+class Http2Socket(ConnectSocket):
     peer: H2Peer
 
     def __init__(
@@ -195,44 +231,20 @@ class Http2Socket(Socket):
         handshake: Sequence[Field] = (VERSION,),
         **options: Any,
     ) -> None:
-        super().__init__(H2Peer(application, config, streams=STREAMS, **options))
-        self.fields = [
-            (b":method", b"CONNECT"),
-            (b":protocol", b"websocket"),
-            (b":scheme", b"http"),
-            (b":authority", b"x"),
-            (b":path", b"/chat?a=b"),
-            *handshake,
-            *headers,
-        ]
-        self.open()
+        peer = H2Peer(application, config, streams=STREAMS, **options)
+        super().__init__(peer, handshake, headers)
 
     def open(self) -> None:
-        """Opens it, or the next one on the same connection, which takes its place."""
         self.id = self.peer.next
         self.peer.next += 2
         self.peer.send(frames.headers(self.id, self.fields, end=False))
-
-    @property
-    def answer(self) -> Answer:
-        return self.peer.answer(self.id)
-
-    def send(self, *segments: bytes) -> None:
-        for each in segments:
-            self.peer.part(self.id, each)
 
     def pour(self, data: bytes) -> None:
         if not self.peer.wire.closing:
             self.peer.wire.feed(frames.data(self.id, data))
 
-    @property
-    def ended(self) -> bool:
-        return self.answer.complete or self.answer.reset is not None
 
-
-class Http3Socket(Socket):
-    """By extended CONNECT (RFC9220§3)."""
-
+class Http3Socket(ConnectSocket):
     peer: H3Peer
 
     def __init__(
@@ -244,36 +256,14 @@ class Http3Socket(Socket):
         handshake: Sequence[Field] = (VERSION,),
         **options: Any,
     ) -> None:
-        super().__init__(H3Peer(application, config, streams=STREAMS, **options))
-        self.fields = [
-            (b":method", b"CONNECT"),
-            (b":protocol", b"websocket"),
-            (b":scheme", b"https"),
-            (b":authority", b"x"),
-            (b":path", b"/chat?a=b"),
-            *handshake,
-            *headers,
-        ]
-        self.open()
+        peer = H3Peer(application, config, streams=STREAMS, **options)
+        super().__init__(peer, handshake, headers)
 
     def open(self) -> None:
-        """Opens it, or the next one on the same connection, which takes its place."""
         self.id = self.peer.open(self.peer.head(self.fields))
-
-    @property
-    def answer(self) -> Answer:
-        return self.peer.answer(self.id)
-
-    def send(self, *segments: bytes) -> None:
-        for each in segments:
-            self.peer.part(self.id, each)
 
     def pour(self, data: bytes) -> None:
         self.peer.connection.feed_stream(self.id, frame(0, data), ended=False)
-
-    @property
-    def ended(self) -> bool:
-        return self.answer.complete or self.answer.reset is not None
 
 
 SOCKETS: dict[str, Callable[..., Socket]] = {
