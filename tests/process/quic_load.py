@@ -163,6 +163,7 @@ class Roamer:
             verify_mode=ssl.CERT_NONE,
             server_name="localhost",
         )
+        client: QuicConnectionProtocol | None = None
         try:
             async with connect(
                 "127.0.0.1", self.port, configuration=configuration, create_protocol=Client
@@ -174,11 +175,13 @@ class Roamer:
                     group.create_task(self._move(client, done))
                     await self._ask(client, until)
                     done.set()
-            # aioquic closes the first one only.
-            client._transport.close()
-            await asyncio.sleep(0)
         except ConnectionError as error:
             self.tally.failures[f"connect: {error}"] += 1
+        finally:
+            # aioquic closes the first port only, and none if it is cancelled while it says goodbye.
+            if client is not None:
+                client._transport.close()
+                await asyncio.sleep(0)
 
     async def _ask(self, client: Client, until: float) -> None:
         while time.monotonic() < until:
