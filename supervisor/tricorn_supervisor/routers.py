@@ -231,6 +231,7 @@ class Dispatcher(Router):
         if not told:
             log.warning("dispatcher pid=%d does not answer: it is replaced", self._pid)
             os.kill(self._pid, signal.SIGKILL)
+            self._start()
 
     def _retire(self) -> None:
         """Let it end; it goes by old tables until it has."""

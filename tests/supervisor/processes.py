@@ -52,6 +52,12 @@ class Server:
         """The group of the last match so far in the log; what was waited for is in it."""
         return re.findall(pattern, self.log, re.MULTILINE)[-1]
 
+    def wait_until(self, count: int, pattern: str) -> None:
+        """Until the whole log has so many matches, what was waited for included."""
+        deadline = time.monotonic() + PATIENCE
+        while len(re.findall(pattern, self.log, re.MULTILINE)) < count:
+            assert self._more(deadline), f"no {count} of {pattern!r} in:\n{self.log}"
+
     def wait(self) -> int:
         """Until every process that writes to the log has ended; the master's exit status."""
         deadline = time.monotonic() + PATIENCE
@@ -61,7 +67,8 @@ class Server:
 
     def read(self) -> None:
         """What the log has by now."""
-        self._more(0.0)
+        while self._more(0.0):
+            pass
 
     def _more(self, deadline: float) -> bool:
         stream = self.process.stderr

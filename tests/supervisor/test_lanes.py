@@ -265,6 +265,8 @@ def test_reload_can_begin_and_end_with_http_3(fleet, client):
     port = int(server.find(LISTENING))
     client(server).every_worker()
     reload(server, quic_binds=[])
+    server.wait_until(2, "gen=2 pid=.* stopped")
+    # What the last exit leads to is done before another fork.
     server.signal(signal.SIGTTIN)
     server.wait_for("worker=3 gen=3 pid=.* ready")
     bind_soon(port)
@@ -319,6 +321,7 @@ def test_master_that_is_killed_takes_everybody_with_it(fleet):
 
 
 def dispatcher(server: Server) -> int:
+    server.read()
     return int(server.find(r"dispatcher pid=(\d+) started"))
 
 
