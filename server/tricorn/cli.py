@@ -19,12 +19,10 @@ from tricorn.processors import processors
 from tricorn.versions import protocols_of
 from tricorn_supervisor.listeners import Bind, ListenError
 from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
+from tricorn_supervisor.steering import SECRET_SIZE
 
 USAGE = 2
 """Exit status for whatever the operator has to mend."""
-
-SECRET_SIZE = 32
-"""Bytes from which keys are made; fewer can be guessed."""
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +134,9 @@ def _quic_secret(config: Config) -> bytes:
     except OSError as error:
         raise ConfigError(f"--quic-secret {path}: {error.strerror}") from None
     if len(secret) < SECRET_SIZE:
-        raise ConfigError(f"--quic-secret {path}: it has {len(secret)} bytes, and needs 32")
+        raise ConfigError(
+            f"--quic-secret {path}: it has {len(secret)} bytes, and needs {SECRET_SIZE}"
+        )
     return secret
 
 

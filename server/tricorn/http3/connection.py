@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from tricorn.connection import ApplicationError, Field, Fields, Gone
+from tricorn.connection import Field, Fields, Gone
 from tricorn.fields import BODILESS, within_length
 from tricorn.http3 import frames
 from tricorn.http3.flow import HIGH_WATER, MOST_UNHEARD, Flow
@@ -59,8 +59,10 @@ class Http3Connection(Living):
         elif flow.silent:
             data = b""
         if data:
-            self._note_stall(id, flow)
-            data = b"\0" + frames.integer(len(data)) + data
+            if not flow.mark:  # until now nothing has waited
+                flow.stalled = self.context.now
+                flow.mark = 1
+            data = frames.frame(frames.DATA, data)
         if data or end:
             flow.ending = end
             self._write(id, data, end=end)
@@ -76,14 +78,12 @@ class Http3Connection(Living):
         added = b""
         if length is None and status not in BODILESS:
             added = self.shared.encode(((b"content-length", b"%d" % len(data)),))[PREFIX_SIZE:]
-        self._frame(id, flow, status, head)
-        if flow.silent or length == 0:
+        if status in BODILESS or self.streams[id].request.method == "HEAD":
             data = b""
-        elif length is not None and length != len(data):
-            if length > len(data):
-                raise ApplicationError(f"Content-Length is {length}, the content has {len(data)}")
+        elif length is not None:
             data, _ = within_length(length, data, end=True)
-        content = b"\0" + frames.integer(len(data)) + data if data else b""
+        self._frame(id, flow, status, head)
+        content = frames.frame(frames.DATA, data) if data else b""
         flow.ending = True
         self._write(id, self._block(head, added) + content, end=True)
         self.finish(id)
@@ -175,11 +175,6 @@ class Http3Connection(Living):
                 flow.mark = unheard
                 if unsent <= HIGH_WATER // 4 and unheard <= MOST_UNHEARD // 2:
                     flow.waiters.wake()
-
-    def _note_stall(self, id: int, flow: Flow) -> None:
-        if not flow.mark:
-            flow.stalled = self.context.now
-            flow.mark = 1
 
     def _open_flow(self, id: int) -> Flow | None:
         return self.flows.get(id) if id in self.streams else None

@@ -28,8 +28,8 @@ from tricorn.http3.connection import Http3Connection
 from tricorn.http3.link import QuicLink
 from tricorn.http3.shared import Shared
 from tricorn.http3.transport import Terms, Transport
+from tricorn_supervisor.steering import CONNECTION_ID_SIZE
 
-ID_SIZE = 8
 BATCH = 64
 """Datagrams that are read in one turn, and the most that the kernel sends in one call."""
 LARGEST_DATAGRAM = 4096
@@ -101,13 +101,7 @@ class Endpoint:
 
     def open(self) -> None:
         for port in self.ports:
-            _forbid_fragments(port.socket)
             self.context.loop.add_reader(port.fileno(), self._readable, port)
-
-    def close(self) -> None:
-        """Nothing more is read; to be called when no connection is left."""
-        for port in self.ports:
-            self.context.loop.remove_reader(port.fileno())
 
     # In
 
@@ -124,22 +118,22 @@ class Endpoint:
 
     def take(self, port: Port, data: bytes, address: Address, now: float) -> None:
         """One datagram."""
-        if len(data) < ID_SIZE + 2:
+        if len(data) < CONNECTION_ID_SIZE + 2:
             return
-        id = data[6 : 6 + data[5]] if data[0] & 0x80 else data[1 : 1 + ID_SIZE]
+        id = data[6 : 6 + data[5]] if data[0] & 0x80 else data[1 : 1 + CONNECTION_ID_SIZE]
         link = self.links.get(id)
         if link is not None:
             link.port = port
             link.feed(data, address, now)
         elif not data[0] & 0x80:
             self._reset(port, data, address, id)
-        elif len(data) >= SMALLEST_INITIAL and ID_SIZE <= len(id) <= 20:
+        elif len(data) >= SMALLEST_INITIAL and CONNECTION_ID_SIZE <= len(id) <= 20:
             self._take_initial(port, data, address, now)
 
     def _take_initial(self, port: Port, data: bytes, address: Address, now: float) -> None:
         """The first datagram of a connection, or of none."""
         try:
-            header = pull_quic_header(Buffer(data=data), host_cid_length=ID_SIZE)
+            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_SIZE)
         except ValueError:
             return
         versions = self.terms.configuration.supported_versions
@@ -310,17 +304,6 @@ class Endpoint:
         waiting = self._backlogs.pop(port.socket.fileno())
         self.context.loop.remove_writer(port.socket)
         self.send(port, list(waiting))
-
-
-def _forbid_fragments(sock: socket.socket) -> None:
-    """RFC9000§14: a datagram that does not fit is lost, not cut to pieces."""
-    if os.uname().sysname != "Linux":
-        return
-    discover, probe = 10, 3  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, discover, probe)
-    else:
-        sock.setsockopt(socket.IPPROTO_IPV6, 23, probe)  # IPV6_MTU_DISCOVER
 
 
 def _plain(address: tuple[str, int]) -> tuple[str, int]:

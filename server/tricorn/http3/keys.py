@@ -23,7 +23,6 @@ TOKEN_LIFETIME = 30.0
 """Seconds: a client returns a Retry token at once (RFC9000§8.1.4)."""
 TICKET_LIFETIME = 86_400
 """Seconds; RFC8446§4.6.1 allows seven days."""
-SMALLEST_SECRET = 32
 
 Address = tuple[str, int]
 

@@ -12,11 +12,12 @@ from aioquic.quic.logger import QuicFileLogger
 from tricorn.config import Config, ConfigError
 from tricorn.connection import Context, Field
 from tricorn.fields import Defaults
-from tricorn.http3.endpoint import ID_SIZE, Endpoint, Port
+from tricorn.http3.endpoint import Endpoint, Port
 from tricorn.http3.keys import Keys
 from tricorn.http3.shared import Shared
 from tricorn.http3.transport import Terms
 from tricorn.target import Limits
+from tricorn_supervisor.steering import CONNECTION_ID_SIZE
 
 ALTERNATIVE_AGE = 86_400
 """Seconds for which a client may remember that HTTP/3 is spoken here; RFC7838's own default."""
@@ -29,7 +30,7 @@ def configuration_of(config: Config) -> QuicConfiguration:
         is_client=False,
         alpn_protocols=["h3"],
         congestion_control_algorithm=config.quic_congestion,
-        connection_id_length=ID_SIZE,
+        connection_id_length=CONNECTION_ID_SIZE,
         idle_timeout=config.quic_idle_timeout,
         max_data=config.quic_initial_connection_window_size,
         max_datagram_size=config.quic_max_datagram_size,

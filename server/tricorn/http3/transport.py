@@ -40,11 +40,11 @@ HEAD_SIZE = 16
 MOST_UNIDIRECTIONAL = 16
 """Streams of one direction that a client may have: three mean something (RFC9114§6.2)."""
 PRIVATE = """
-_add_network_path _close_begin _confirm_handshake _crypto_buffers _crypto_streams _cryptos
+_crypto_buffers _crypto_streams _cryptos
 _handle_ack_frame _handle_crypto_frame _handle_padding_frame _handshake_complete
 _handshake_done_pending _host_cid_seq _host_cids _idle_timeout _initialize
 _local_initial_source_connection_id _local_max_data _local_max_streams_bidi
-_local_max_streams_uni _loss _network_paths _pacing_at _packet_number _ping_pending
+_local_max_streams_uni _loss _pacing_at _packet_number _ping_pending
 _probe_pending _remote_active_connection_id_limit _remote_max_data _remote_max_data_used
 _remote_max_idle_timeout _replenish_connection_ids _retire_connection_ids _spaces _stream_limit
 _streams _streams_blocked_pending _streams_queue _write_ack_frame _write_application
@@ -72,7 +72,7 @@ class Terms:
 class Transport(Outbound):
     """One QUIC connection of a client.
 
-    `issued` and `retired` hear which IDs lead here, before a client can know them.
+    `issued` hears which IDs lead here, before a client can know them.
     """
 
     def __init__(
