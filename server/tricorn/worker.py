@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 APPLICATION_FAILED = 3
 """Exit status, as Uvicorn's and Gunicorn's: there is no point in starting it again."""
+ALTERNATIVE_AGE = 86_400
+"""Seconds for which a client may remember that HTTP/3 is spoken here; RFC7838's own default."""
 FAREWELL = 1.0
 """Seconds that applications have to act on http.disconnect, and then on being cancelled."""
 
@@ -114,15 +116,7 @@ class Worker:
         limits = limits_of(config)
         self.defaults = [_defaults(config, [])]
         """What is added to responses: over QUIC, and over TCP."""
-        alternative = []
-        if child.datagrams:
-            # Only then: it takes longer to import than everything else.
-            from tricorn.http3 import opening
-
-            alternative = opening.alternative(config, child.datagrams)
-        elif config.alt_svc not in ("auto", "off"):
-            alternative = [(b"alt-svc", config.alt_svc.encode("latin-1"))]
-        defaults = _defaults(config, alternative)
+        defaults = _defaults(config, _alternative(child, config))
         self.defaults.append(defaults)
         self.context = Context(
             application=application,
@@ -144,6 +138,9 @@ class Worker:
         )
         self.endpoint: Endpoint | None = None
         if child.datagrams:
+            # Only then: it takes longer to import than everything else.
+            from tricorn.http3 import opening
+
             ids = issuing(child), resettable(child)
             self.endpoint = opening.endpoint(
                 self.context, self.defaults[0], limits, child.datagrams, child.secret, ids
@@ -325,6 +322,15 @@ def _defaults(config: Config, more: list[Field]) -> Defaults:
     pairs = (line.split(": ", 1) for line in config.header)
     fixed = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in pairs]
     return Defaults(server=config.server_header, date=config.date_header, fixed=(*fixed, *more))
+
+
+def _alternative(child: ChildEnd, config: Config) -> list[Field]:
+    """What tells clients that came over TCP where HTTP/3 is spoken (RFC7838§3)."""
+    said = config.alt_svc
+    if said == "auto":
+        ports = dict.fromkeys(each.socket.getsockname()[1] for each in child.datagrams)
+        said = ", ".join(f'h3=":{port}"; ma={ALTERNATIVE_AGE}' for port in ports)
+    return [(b"alt-svc", said.encode("latin-1"))] if said not in ("", "off") else []
 
 
 def issuing(child: ChildEnd) -> Callable[[], bytes]:

@@ -7,8 +7,9 @@ out. Here is what the streams ask for, and `life` is what becomes of the connect
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from tricorn.connection import Field, Fields, Gone
+from tricorn.connection import Fields, Gone
 from tricorn.fields import BODILESS, within_length
 from tricorn.http3 import frames
 from tricorn.http3.flow import HIGH_WATER, MOST_UNHEARD, Flow
@@ -90,15 +91,16 @@ class Http3Connection(Living):
 
     def _head(self, status: int, headers: Fields) -> Head:
         """The section of a response's head, without what is added to it."""
-        key = status, tuple((name, value) for name, value in headers)
+        key: tuple[int, tuple[Any, ...]] = status, tuple(headers)
         known = self.shared.heads
         try:
             head = known.young.get(key) or known.recall(key)
-        except TypeError:  # what cannot be remembered cannot be sent either
+        except TypeError:  # lists instead of tuples
+            key = status, tuple((name, value) for name, value in headers)
             head = None
         if head is None:
             section = response_section(key[1])
-            fields: tuple[Field, ...] = section.fields
+            fields = section.fields
             if status in (204, 205):  # RFC9110§8.6, §15.3.6: none in a 204, zero in a 205
                 fields = tuple(field for field in fields if field[0] != b"content-length")
             block = self.shared.encode(((b":status", b"%d" % status), *fields))

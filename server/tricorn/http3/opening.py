@@ -10,7 +10,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.logger import QuicFileLogger
 
 from tricorn.config import Config, ConfigError
-from tricorn.connection import Context, Field
+from tricorn.connection import Context
 from tricorn.fields import Defaults
 from tricorn.http3.endpoint import Endpoint, Port
 from tricorn.http3.keys import Keys
@@ -18,9 +18,6 @@ from tricorn.http3.shared import Shared
 from tricorn.http3.transport import Terms
 from tricorn.target import Limits
 from tricorn_supervisor.steering import CONNECTION_ID_SIZE
-
-ALTERNATIVE_AGE = 86_400
-"""Seconds for which a client may remember that HTTP/3 is spoken here; RFC7838's own default."""
 
 
 def configuration_of(config: Config) -> QuicConfiguration:
@@ -52,16 +49,6 @@ def configuration_of(config: Config) -> QuicConfiguration:
     if path := os.environ.get("SSLKEYLOGFILE"):
         made.secrets_log_file = open(path, "a", encoding="ascii")  # noqa: SIM115
     return made
-
-
-def alternative(config: Config, ports: Sequence[Port]) -> list[Field]:
-    """What tells clients that came over TCP that we are here (RFC7838§3)."""
-    if config.alt_svc == "off":
-        return []
-    numbers = dict.fromkeys(port.socket.getsockname()[1] for port in ports)
-    value = ", ".join(f'h3=":{number}"; ma={ALTERNATIVE_AGE}' for number in numbers)
-    said = value if config.alt_svc == "auto" else config.alt_svc
-    return [(b"alt-svc", said.encode("latin-1"))] if said else []
 
 
 def endpoint(
