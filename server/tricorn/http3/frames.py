@@ -18,7 +18,6 @@ ENABLE_CONNECT_PROTOCOL = 8
 SETTINGS_OF_HTTP2 = frozenset((0, 2, 3, 4, 5))
 """RFC9114§7.2.4.1."""
 
-LARGEST = 2**62 - 1
 LAST_REQUEST = 2**62 - 4
 """The largest id that a request can have: a GOAWAY with it says that one will follow (§5.2)."""
 GREASE = 0x21
