@@ -49,6 +49,8 @@ class Outbound(QuicConnection):
     """The packet with which the present keys began."""
     first: list[QuicStream]
     """Streams to be served before the turns."""
+    widened: list[QuicStream]
+    """Streams whose peers may send more than they know."""
 
     def discarded(self, stream: QuicStream) -> None:
         """A stream has ended in both directions, and everything has arrived."""
@@ -65,10 +67,13 @@ class Outbound(QuicConnection):
     def _look_over(self) -> None:
         """Finds the streams that have something to send, once for all packets of a flush."""
         first = self.first = []
+        widened = self.widened = []
         turns = self.turns
         ended = False
         for stream in self._streams_queue:
             sender = stream.sender
+            if stream.max_stream_data_local_sent != stream.max_stream_data_local:
+                widened.append(stream)
             if stream.receiver.is_finished and sender.is_finished:
                 ended = True
                 self.discarded(stream)
@@ -94,24 +99,58 @@ class Outbound(QuicConnection):
             space.ack_at = now  # it rides on what is sent anyway
         while True:
             acknowledging = space.ack_at is not None and space.ack_at <= now
+            announcing = self._has_to_announce(network_path)
             if not acknowledging:
+                if not (announcing or self.first or self.turns.able):
+                    return
                 self._pacing_at = self._loss._pacer.next_send_time(now=now)
                 if self._pacing_at is not None:
                     return
             builder.start_packet(QuicPacketType.ONE_RTT, crypto)
             if acknowledging:
                 self._write_ack_frame(builder=builder, space=space, now=now)
-            if self._handshake_complete:
-                self._write_control(builder, network_path, now)
-                self._write_connection_limits(builder=builder, space=space)
-            for stream in self._streams_queue:
-                if stream.max_stream_data_local_sent != stream.max_stream_data_local:
-                    self._write_stream_limits(builder=builder, space=space, stream=stream)
-            self._write_probes(builder, space)
+            if announcing:
+                self._announce(builder, network_path, space, now)
             self._write_streams(builder, space)
             if builder.packet_is_empty:
                 return
             self._loss._pacer.update_after_send(now=now)
+
+    def _has_to_announce(self, path: QuicNetworkPath) -> bool:
+        """Whether the connection has something to say besides its streams: rarely."""
+        for id in self._host_cids:
+            if not id.was_sent:
+                return True
+        data, streams = self._local_max_data, self._local_max_streams_bidi
+        return bool(
+            self.widened
+            or data.value != data.sent
+            # Streams are granted when half of them are used.
+            or streams.sent - streams.used < streams.value - streams.sent
+            or self._local_max_streams_uni.value != self._local_max_streams_uni.sent
+            or self._ping_pending
+            or self._probe_pending
+            or path.remote_challenges
+            or not (path.is_validated or path.local_challenge_sent)
+            or self._handshake_done_pending
+            or self._retire_connection_ids
+            or not self._crypto_streams[Epoch.ONE_RTT].sender.buffer_is_empty
+        )
+
+    def _announce(
+        self,
+        builder: QuicPacketBuilder,
+        path: QuicNetworkPath,
+        space: QuicPacketSpace,
+        now: float,
+    ) -> None:
+        if self._handshake_complete:
+            self._write_control(builder, path, now)
+            self._write_connection_limits(builder=builder, space=space)
+        while self.widened:
+            self._write_stream_limits(builder=builder, space=space, stream=self.widened[-1])
+            self.widened.pop()
+        self._write_probes(builder, space)
 
     def _write_control(self, builder: QuicPacketBuilder, path: QuicNetworkPath, now: float) -> None:
         """What the connection itself has to say, most of it once in its life."""

@@ -28,6 +28,7 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import CipherSuite, Direction, Epoch, SessionTicket, push_new_session_ticket
 
+from tricorn.http3.inbound import Inbound
 from tricorn.http3.keys import Keys
 from tricorn.http3.outbound import CoarsePacer, Outbound
 from tricorn.priorities import DEFAULT, Preference
@@ -69,7 +70,7 @@ class Terms:
     """Whether clients may send requests with their first flight."""
 
 
-class Transport(Outbound):
+class Transport(Inbound, Outbound):
     """One QUIC connection of a client.
 
     `issued` hears which IDs lead here, before a client can know them.
@@ -101,6 +102,8 @@ class Transport(Outbound):
         self.taken = 0
         """Octets taken that the connection has no credit for yet."""
         self.first = []
+        self.widened = []
+        self.unspoken = set()
 
         first = self._host_cids[0]
         first.cid = self.host_cid = self._local_initial_source_connection_id = terms.issue()
@@ -308,5 +311,7 @@ def _missing() -> list[str]:
 
 if _missing():
     raise ImportError(f"this version of aioquic lacks {', '.join(_missing())}")
+# Its hash is Python code otherwise, and a request over QUIC asks for it sixteen times.
+Epoch.__hash__ = object.__hash__  # type: ignore[method-assign]
 if not issubclass(CipherSuite, int):
     raise ImportError("this version of aioquic has cipher suites that are no numbers")
