@@ -2,7 +2,8 @@
 
 One core for the server and one for the client. The figure to compare is processor time per
 request of the server's process tree, round by round: it bears a noisy machine, requests per second
-do not. Needs wrk, h2load and taskset, and the packages of tests/bench/requirements.txt.
+do not. Needs wrk, h2load and taskset, and the packages of tests/bench/requirements.txt;
+the cases of HTTP/3 need an h2load that was built with it, which H2LOAD_H3 may name.
 """
 
 from __future__ import annotations

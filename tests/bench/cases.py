@@ -52,11 +52,11 @@ class Case:
     tls: bool = False
     connections: int = 64
     streams: int = 0
-    """Requests at once on a connection of HTTP/2; 0 for HTTP/1.1."""
+    """Requests at once on a connection of HTTP/2 or HTTP/3; 0 for HTTP/1.1."""
     paths: int = 1
     """How many different ones HTTP/2 asks for, with a browser's fields if they are many."""
     octets: int = 0
-    """The body of a request of HTTP/2, or of each message of a WebSocket."""
+    """The body of a request of HTTP/2 or HTTP/3, or of each message of a WebSocket."""
     version: str = "1.1"
 
 
@@ -75,6 +75,10 @@ CASES = {
         Case("h2-post", path="/post", connections=8, streams=16, octets=4096, version="2"),
         Case("h2-big", path="/big", connections=4, streams=4, version="2"),
         Case("h2-tls", connections=64, streams=1, tls=True, version="2"),
+        Case("h3", connections=4, streams=10, tls=True, version="3"),
+        Case("h3-m1", connections=1, streams=1, tls=True, version="3"),
+        Case("h3-post", "/post", connections=4, streams=10, octets=4096, tls=True, version="3"),
+        Case("h3-big", path="/big", connections=1, streams=1, tls=True, version="3"),
         Case("ws", octets=32, version="ws"),
         Case("ws-16k", octets=16 * 1024, version="ws"),
     )

@@ -1,7 +1,8 @@
-"""The clients: wrk for HTTP/1.1, h2load for HTTP/2, our own for WebSocket, on a core of theirs."""
+"""The clients: wrk for HTTP/1.1, h2load for HTTP/2 and 3, our own for WebSocket, on their core."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from tests.bench.servers import CLIENT_CORE
 Load = Callable[[int], tuple[int, float]]
 """Runs for so many seconds; the number of answers, and the seconds that they took."""
 
+PROGRAMS = {"2": ["h2load"], "3": [*os.environ.get("H2LOAD_H3", "h2load").split(), "--h3"]}
+"""Distributions build h2load without HTTP/3: H2LOAD_H3 names one that was built with it."""
 PINNED = ("taskset", "-c", str(CLIENT_CORE))
 
 
@@ -42,7 +45,7 @@ def wrk(case: Case, port: int, folder: Path) -> Load:
 
 def h2load(case: Case, port: int, folder: Path) -> Load:
     url = url_of(case, port)
-    command = [*PINNED, "h2load", f"-c{case.connections}", f"-m{case.streams}"]
+    command = [*PINNED, *PROGRAMS[case.version], f"-c{case.connections}", f"-m{case.streams}"]
     if case.paths > 1:
         targets = folder / f"{case.name}.txt"
         targets.write_text("".join(f"{url}item/{number}\n" for number in range(case.paths)))
@@ -78,7 +81,7 @@ def wsload(case: Case, port: int, folder: Path) -> Load:
     return load
 
 
-LOADS = {"1.1": wrk, "2": h2load, "ws": wsload}
+LOADS = {"1.1": wrk, "2": h2load, "3": h2load, "ws": wsload}
 
 
 def run(command: list[str]) -> str:

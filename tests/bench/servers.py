@@ -51,6 +51,7 @@ GRANIAN = (
     " --log-level warning --http "
 )
 H2CORN = "h2corn app:app --port {port} --loop uvloop --no-access-log"
+QUIC = " --quic-bind 127.0.0.1:{port}"
 HYPERCORN = "hypercorn app:app -b 127.0.0.1:{port} -k uvloop --log-level warning"
 
 SERVERS = {
@@ -58,7 +59,7 @@ SERVERS = {
     for server in (
         Server(
             "tricorn",
-            {"1.1": TRICORN, "2": TRICORN, "ws": TRICORN},
+            {"1.1": TRICORN, "2": TRICORN, "3": TRICORN + QUIC, "ws": TRICORN},
             "--certfile {certificate} --keyfile {key}",
         ),
         Server(
@@ -78,7 +79,7 @@ SERVERS = {
         ),
         Server(
             "hypercorn",
-            {"2": HYPERCORN, "ws": HYPERCORN},
+            {"2": HYPERCORN, "3": HYPERCORN + QUIC, "ws": HYPERCORN},
             "--certfile {certificate} --keyfile {key}",
         ),
     )
@@ -94,11 +95,13 @@ def free_port() -> int:
 
 
 GREETINGS = {
+    "3": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "ws": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)),
 }
-ALPN = {"1.1": "http/1.1", "2": "h2"}
+ALPN = {"1.1": "http/1.1", "2": "h2", "3": "http/1.1"}
+"""Who serves HTTP/3 is asked over TCP first."""
 
 
 def greet(version: str, port: int, *, secure: bool) -> None:
