@@ -147,9 +147,16 @@ class Roamer:
     """One client with its connections, one after the other."""
 
     def __init__(
-        self, port: int, tally: Tally, path: str, size: int, *, moving: bool = True
+        self,
+        port: int,
+        tally: Tally,
+        path: str,
+        size: int,
+        body: bytes | None = None,
+        *,
+        moving: bool = True,
     ) -> None:
-        self.port, self.tally, self.path, self.size = port, tally, path, size
+        self.port, self.tally, self.path, self.size, self.body = port, tally, path, size, body
         self.moving = moving
 
     async def run(self, until: float) -> None:
@@ -186,7 +193,7 @@ class Roamer:
     async def _ask(self, client: Client, until: float) -> None:
         while time.monotonic() < until:
             try:
-                answer = await client.ask(self.path)
+                answer = await client.ask(self.path, self.body)
             except Rejected:
                 self.tally.again += 1
                 return
