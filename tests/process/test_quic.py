@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import ssl
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +17,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from tests.process.quic_load import Client, Tally, roam
 from tests.support.certificates import Authority
 from tests.support.process import serve
+from tests.support.qh3client import Ended, visit
 
 pytestmark = pytest.mark.slow
 
@@ -126,22 +129,66 @@ def test_a_session_is_resumed_by_whatever_worker_answers(files, tmp_path):
     assert resumed == [False] + [True] * 19 and len(workers) == 4
 
 
-def test_a_worker_that_is_killed_takes_only_its_own_requests_with_it(files, tmp_path):
-    async def lives_on(server):
-        port = port_of(server)
-        victim = next(iter(server.workers().values()))
-        load = asyncio.ensure_future(roam(port, 2.5, [SHORT] * 6, moving=False))
-        await asyncio.sleep(1.5)
-        os.kill(victim, signal.SIGKILL)
-        await asyncio.sleep(0.5)
-        after = await roam(port, 1.0, [SHORT], moving=False)
-        load.cancel()  # aioquic does not know a stateless reset from noise, and would wait
-        await asyncio.gather(load, return_exceptions=True)
-        return after
+@dataclass
+class Aftermath:
+    """What clients saw of the end of a worker, in seconds since it was killed."""
 
-    with http3(files, tmp_path, workers=3) as server:
-        after = asyncio.run(lives_on(server))
-        assert after.answered and not after.failures
+    failed: int = 0
+    stayed: int = 0
+    resets: list[float] = field(default_factory=list)
+    newcomers: list[float] = field(default_factory=list)
+
+
+async def outlive(server, authority) -> Aftermath:
+    """Kills one worker while each of its, and of the others', clients waits for an answer."""
+    port, seen = port_of(server), Aftermath()
+    time = asyncio.get_running_loop().time
+    async with AsyncExitStack() as stack:
+        visitors = [await stack.enter_async_context(visit(port, authority)) for _ in range(16)]
+        owners = [int((await each.fetch("/pid")).body) for each in visitors]
+        waiting = [asyncio.ensure_future(each.fetch("/slow")) for each in visitors]
+        os.kill(owners[0], signal.SIGKILL)
+        killed = time()
+
+        async def go_on(visitor, owner):
+            if owner != owners[0]:
+                assert int((await visitor.fetch("/pid")).body) == owner
+                return
+            with pytest.raises(Ended):
+                await visitor.fetch("/pid")
+            seen.resets.append(time() - killed)
+
+        async def come():
+            async with visit(port, authority) as visitor:
+                assert (await visitor.fetch("/pid")).status == 200
+                seen.newcomers.append(time() - killed)
+
+        known = zip(visitors, owners, strict=True)
+        await asyncio.gather(*(go_on(*each) for each in known), *(come() for _ in range(8)))
+        for answer, owner in zip(waiting, owners, strict=True):
+            if owner == owners[0]:
+                with pytest.raises(Ended):
+                    await answer
+                seen.failed += 1
+            else:
+                assert len((await answer).body) == SLOW[1]
+                seen.stayed += 1
+    return seen
+
+
+def test_a_worker_that_is_killed_takes_only_its_own_requests_with_it(tmp_path):
+    authority = Authority()
+    files = authority.issue(tmp_path, "localhost")
+    with http3(files, tmp_path, workers=4) as server:
+        seen = asyncio.run(outlive(server, authority.write(tmp_path)))
+        print(
+            "seconds until a reset was heard", seen.resets, "and strangers served", seen.newcomers
+        )
+        assert seen.failed and seen.stayed > seen.failed
+        assert len(seen.resets) == seen.failed and len(seen.newcomers) == 8
+        # It is told by the replacement, which has to start first.
+        assert max(seen.resets) < 2.0 and max(seen.newcomers) < 2.0
+        assert server.stop() == 0
 
 
 def test_a_certificate_that_clients_must_show_cannot_be_asked_for(files, tmp_path):
