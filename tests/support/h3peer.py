@@ -9,7 +9,7 @@ import itertools
 import os
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -123,7 +123,7 @@ class H3Peer(Peer):
     """One client connection of HTTP/3; it greets as soon as the handshake is done.
 
     `raw` sends nothing but what the test sends; who is not `polite` not even the rest of the
-    handshake.
+    handshake. What makes `early` requests says what is sent with the first flight.
     """
 
     ports = itertools.count(50000)
@@ -137,6 +137,7 @@ class H3Peer(Peer):
         raw: bool = False,
         polite: bool = True,
         client: dict[str, Any] | None = None,
+        early: Sequence[Callable[[H3Peer], tuple[bytes, bool]]] = (),
         **options: Any,
     ) -> None:
         super().__init__(application, config, beside=beside, **options)
@@ -164,6 +165,8 @@ class H3Peer(Peer):
         self.asked = 0
         self.mute = False
         self.quic.connect(SERVER, self.house.clock.now)
+        for each in early:
+            self.quic.send_stream_data(self.quic.get_next_available_stream_id(), *each(self))
         if not polite:
             self._exchange()
             self.mute = True
