@@ -85,6 +85,38 @@ def test_a_response_before_the_end_of_its_request_asks_for_no_more():
     ]
 
 
+def test_requests_may_arrive_in_another_order_than_they_were_sent():  # RFC9000§2.1
+    peer = H3Peer(apps.echo)
+    ids = [peer.quic.get_next_available_stream_id()]
+    for _ in range(3):
+        peer.quic.send_stream_data(ids[-1], b"")  # it is open, and nothing has been sent
+        ids.append(peer.quic.get_next_available_stream_id())
+    for id in (ids[2], ids[0], ids[3], ids[1]):
+        peer.write(id, peer.request("/", "POST") + frame(DATA, b"%d" % id), end=True)
+    assert [peer.streams[id].body for id in ids] == [b"%d" % id for id in ids]
+
+
+def test_what_comes_for_a_request_that_is_over_is_not_another_request():
+    app = apps.Recorder()
+    peer = H3Peer(app)
+    first = peer.begin()
+    peer.abandon(first)
+    peer.fetch()
+    peer.connection.feed_stream(first, peer.request(), ended=True)
+    peer.settle()
+    assert len(app.calls) == 2 and not peer.closed
+
+
+def test_a_request_that_is_cancelled_before_it_has_come_costs_its_stream_only():
+    peer = H3Peer(apps.hello, Config(quic_max_concurrent_streams=5))
+    for _ in range(20):
+        id = peer.quic.get_next_available_stream_id()
+        peer.quic.send_stream_data(id, b"")
+        peer.quic.reset_stream(id, 0x10C)
+        peer.settle()
+    assert peer.fetch().status == 200 and not peer.closed
+
+
 # §4.1.2 Malformed Requests and Responses
 
 

@@ -149,8 +149,7 @@ class Living(Receiving):
             if id == self.control or id in self.critical.values():
                 self.fail(ConnectionFault(Code.CLOSED_CRITICAL_STREAM, "it must stay open"))
             return
-        flow = self.flows.get(id)
-        if flow is None:
+        if id not in self.flows and not self.first_heard(id):
             return
         log.debug("client=%s stream=%d reset by the client", self.endpoints.client, id)
         self.transport.give_up(id, Code.REQUEST_CANCELLED)
