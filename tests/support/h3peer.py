@@ -126,7 +126,7 @@ class H3Peer(Peer):
     handshake. What makes `early` requests says what is sent with the first flight.
     """
 
-    ports = itertools.count(50000)
+    ports = itertools.count(50001)
 
     def __init__(
         self,

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import count, repeat
 
 from aioquic.buffer import encode_uint_var as number
-from aioquic.tls import Epoch
 
 from tests.support.h3peer import H3Peer, frame
+from tests.support.packets import packet
 from tests.wire.states import holds
 from tricorn.config import Config
 
@@ -34,23 +34,6 @@ WINDOW = 256 * 1024
 def stream(id: int, data: bytes = b"", offset: int = 0, *, fin: bool = False) -> bytes:
     """A STREAM frame."""
     return bytes([0x0E | fin]) + number(id) + number(offset) + number(len(data)) + data
-
-
-class Packets:
-    """Seals packets with the keys of a client, which then says nothing itself."""
-
-    def __init__(self, peer: H3Peer) -> None:
-        quic = peer.quic
-        self.crypto = quic._cryptos[Epoch.ONE_RTT]
-        self.number = quic._packet_number
-        self.id = quic._peer_cid.cid
-
-    def seal(self, payload: bytes) -> bytes:
-        head = bytes([0x41 | self.crypto.key_phase << 2]) + self.id
-        head += (self.number & 0xFFFF).to_bytes(2, "big")
-        data: bytes = self.crypto.encrypt_packet(head, payload.ljust(4, b"\0"), self.number)
-        self.number += 1
-        return data
 
 
 @dataclass
@@ -81,7 +64,7 @@ def pour(flood: Flood, *, traced: bool = False) -> Cost:
     """Feeds the flood to a new connection."""
     peer = H3Peer(holds, Config())
     assert peer.fetch("/other").status == 200
-    packets, settle = Packets(peer), super(H3Peer, peer).settle
+    settle = super(H3Peer, peer).settle
     endpoint, outgoing = peer.endpoint, peer.endpoint.outgoing
     port, address, clock = endpoint.ports[0], peer.address, peer.house.clock
     link = next(each for each in endpoint.links.values() if each.address == address)
@@ -96,7 +79,7 @@ def pour(flood: Flood, *, traced: bool = False) -> Cost:
         while piece is not None and (not payload or len(payload) + len(piece) <= flood.packet):
             payload += piece
             piece = next(frames, None)
-        data = packets.seal(bytes(payload))
+        data = packet(peer, bytes(payload))
         octets += len(data) + AROUND
         before = time.process_time()
         endpoint.take(port, data, address, clock.now)
@@ -201,10 +184,10 @@ FLOODS = {
     "Q-07-highest-stream": Flood(lambda peer: iter([stream(396, b"x")] * 200)),
     "Q-08-rapid-reset": Flood(_resets, ends=True),
     "Q-09-connection-ids": Flood(_connection_ids, ends=True),
-    "Q-09-retired-ids": Flood(_always(b"\x19\x01")),
-    "Q-10-path-challenges": Flood(_always(b"\x1a12345678")),
+    "Q-09-retired-ids": Flood(_always(b"\x19\x01"), ends=True),
+    "Q-10-path-challenges": Flood(_always(b"\x1a12345678"), ends=True),
     "Q-10-path-responses": Flood(_always(b"\x1b12345678")),
-    "Q-12-acknowledgements": Flood(_always(b"\x02\x00\x00\x00\x00")),
+    "Q-12-acknowledgements": Flood(_always(b"\x02\x00\x00\x00\x00"), ends=True),
     "Q-13-ranges": Flood(_always(b"\x02\x05\x00\x02\x00\x00\x00\x00\x00"), ends=True),
     "Q-22-pings": Flood(_always(b"\x01")),
     "Q-22-single-pings": Flood(_always(b"\x01"), packet=1),
@@ -217,7 +200,7 @@ FLOODS = {
     "Q-22-data-blocked": Flood(_always(b"\x14\x01")),
     "Q-22-stream-data-blocked": Flood(_always(b"\x15\x04\x01")),
     "Q-22-streams-blocked": Flood(_always(b"\x16\x01")),
-    "Q-22-crypto": Flood(_always(b"\x06\x00\x01\x04")),
+    "Q-22-crypto": Flood(_always(b"\x06\x00\x01\x04"), ends=True),
     "Q-22-unknown-frames": Flood(_on(b"\x21\x00"), ends=True),
     "Q-22-unknown-large": Flood(_on(frame(0x21, b"x" * 900))),
     "Q-22-empty-data": Flood(_on(b"\x00\x00"), ends=True),

@@ -3,7 +3,8 @@
 aioquic is the authority on QUIC; what is changed here is what a server with several workers needs
 and aioquic does not have. Connection IDs say which worker they belong to. Credit is given for what
 the application has taken, not for what has arrived (aiortc/aioquic#589). What a hostile client may
-make us keep is bounded before it is kept. How things are sent is changed in outbound.py.
+make us keep is bounded before it is kept. What it may not do too often is counted in guarded.py,
+how things are sent is changed in outbound.py.
 
 Below, PRIVATE lists the names that this relies on; a version of aioquic without one of them is
 refused when this is imported, not when the first client comes.
@@ -28,9 +29,10 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import CipherSuite, Direction, Epoch, SessionTicket, push_new_session_ticket
 
+from tricorn.http3.guarded import Guarded
 from tricorn.http3.inbound import Inbound
 from tricorn.http3.keys import Keys
-from tricorn.http3.outbound import CoarsePacer, Outbound
+from tricorn.http3.outbound import CoarsePacer
 from tricorn.priorities import DEFAULT, Preference
 from tricorn.scheduler import UrgencyScheduler
 
@@ -42,7 +44,8 @@ MOST_UNIDIRECTIONAL = 16
 """Streams of one direction that a client may have: three mean something (RFC9114§6.2)."""
 PRIVATE = """
 _crypto_buffers _crypto_streams _cryptos
-_handle_ack_frame _handle_crypto_frame _handle_padding_frame _handshake_complete
+_handle_ack_frame _handle_crypto_frame _handle_padding_frame _handle_path_challenge_frame
+_handle_retire_connection_id_frame _handshake_complete
 _handshake_done_pending _host_cid_seq _host_cids _idle_timeout _initialize
 _local_initial_source_connection_id _local_max_data _local_max_streams_bidi
 _local_max_streams_uni _loss _pacing_at _packet_number _ping_pending
@@ -70,7 +73,7 @@ class Terms:
     """Whether clients may send requests with their first flight."""
 
 
-class Transport(Inbound, Outbound):
+class Transport(Inbound, Guarded):
     """One QUIC connection of a client.
 
     `issued` hears which IDs lead here, before a client can know them.
