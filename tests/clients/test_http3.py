@@ -53,8 +53,9 @@ def talk(site, conversation, **options):
     return asyncio.run(asyncio.wait_for(whole(), PATIENCE))
 
 
-def test_qh3_page(site):
-    answer = talk(site, lambda visitor: visitor.fetch("/hello"))
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_qh3_page(site, host):
+    answer = talk(site, lambda visitor: visitor.fetch("/hello"), host=host)
     assert answer.status == 200 and answer.body == b"hello\n"
     assert answer.headers[b"content-length"] == b"6" and b"server" in answer.headers
 

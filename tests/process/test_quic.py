@@ -129,6 +129,22 @@ def test_a_session_is_resumed_by_whatever_worker_answers(files, tmp_path):
     assert resumed == [False] + [True] * 19 and len(workers) == 4
 
 
+def test_several_addresses_are_served_by_the_same_workers(tmp_path):
+    authority = Authority()
+    files = authority.issue(tmp_path, "localhost")
+    trusted = authority.write(tmp_path)
+
+    async def ask(host, port):
+        async with visit(port, trusted, host=host) as visitor:
+            return int((await visitor.fetch("/pid")).body)
+
+    with http3(files, tmp_path, "--quic-bind", "[::1]:0") as server:
+        addresses = [urlsplit(each) for each in server.said(r"listening on (\S+) \(HTTP/3\)")]
+        assert {each.hostname for each in addresses} == {"127.0.0.1", "::1"}
+        for each in addresses:
+            assert asyncio.run(ask(each.hostname, each.port)) in server.workers().values()
+
+
 @dataclass
 class Aftermath:
     """What clients saw of the end of a worker, in seconds since it was killed."""

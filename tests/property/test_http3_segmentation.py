@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -194,3 +195,60 @@ def test_no_mutation_of_a_conversation_does_harm():
         random.choice([other.close, other.stop_reading, other.settle])()
         other.lose()
         assert peer.fetch("/", "POST", body=b"still there").body == b"still there"
+
+
+# The network
+
+
+def unreliable(random: Random, deliver: Callable[..., None]) -> Callable[..., None]:
+    """Loses, doubles, and swaps some of what is delivered."""
+    held: list[tuple[object, ...]] = []
+
+    def pass_on(*arguments: object) -> None:
+        fate = random.random()
+        if fate < 0.1:
+            return
+        if fate < 0.2:
+            held.append(arguments)
+            return
+        deliver(*arguments)
+        if fate < 0.25:
+            deliver(*arguments)
+        while held:
+            deliver(*held.pop())
+
+    return pass_on
+
+
+def visit(seed: int) -> None:
+    random = Random(seed)
+    peer = H3Peer(apps.echo)
+    peer.endpoint.take = unreliable(random, peer.endpoint.take)
+    peer.quic.receive_datagram = unreliable(random, peer.quic.receive_datagram)
+    bodies = {}
+    for _ in range(random.randint(1, 20)):
+        body = random.randbytes(random.choice([0, 10, 3000, 40_000]))
+        id = peer.quic.get_next_available_stream_id()
+        peer.asked += 1
+        data = peer.request("/", "POST") + (frame(0, body) if body else b"")
+        peer.quic.send_stream_data(id, data, True)
+        bodies[id] = body
+        if random.random() < 0.3:
+            peer.settle()
+    for _ in range(300):
+        if all(id in peer.streams and peer.streams[id].complete for id in bodies):
+            break
+        peer.advance(0.2)
+    assert {id: peer.streams[id].body for id in bodies} == bodies, seed
+
+
+@settings(FEW, max_examples=10)
+@given(st.integers(0, 2**32))
+def test_what_the_network_loses_is_sent_again(seed):
+    visit(seed)
+
+
+@pytest.mark.slow
+def test_visits_over_a_bad_network():
+    for seed in range(40):
+        visit(seed)
