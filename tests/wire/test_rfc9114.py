@@ -117,6 +117,16 @@ def test_a_request_that_is_cancelled_before_it_has_come_costs_its_stream_only():
     assert peer.fetch().status == 200 and not peer.closed
 
 
+@pytest.mark.parametrize("code", [0x100, 0x107])
+def test_a_connection_that_the_client_closes_ends_its_requests_at_once(code):  # §5.3
+    app = apps.Recorder()
+    peer = H3Peer(app)
+    peer.begin()
+    peer.quic.close(error_code=code)
+    peer.settle()
+    assert app.call.disconnected and not peer.context.running
+
+
 # §4.1.2 Malformed Requests and Responses
 
 

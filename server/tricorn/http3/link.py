@@ -133,6 +133,8 @@ class QuicLink:
                     pass
         if connection.starting:
             connection.start_streams()
+        if self.transport.ended and not connection.broken:
+            connection.eof()  # RFC9000§10.2.2: nothing more can be sent, so nobody need wait
 
     def _give_up(self) -> None:
         log.exception("client=%s the connection is given up", self.address)

@@ -43,7 +43,7 @@ HEAD_SIZE = 16
 MOST_UNIDIRECTIONAL = 16
 """Streams of one direction that a client may have: three mean something (RFC9114§6.2)."""
 PRIVATE = """
-_crypto_buffers _crypto_streams _cryptos
+_close_event _crypto_buffers _crypto_streams _cryptos
 _handle_ack_frame _handle_crypto_frame _handle_padding_frame _handle_path_challenge_frame
 _handle_retire_connection_id_frame _handshake_complete
 _handshake_done_pending _host_cid_seq _host_cids _idle_timeout _initialize
@@ -186,6 +186,11 @@ class Transport(Inbound, Guarded):
     def delivering(self) -> bool:
         """Whether something of a response may still be on its way."""
         return any(not id & 3 and not s.sender.is_finished for id, s in self._streams.items())
+
+    @property
+    def ended(self) -> bool:
+        """Somebody has closed it; aioquic still waits for what may be on its way."""
+        return self._close_event is not None
 
     @property
     def established(self) -> bool:
