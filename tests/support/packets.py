@@ -15,11 +15,8 @@ def packet(peer: H3Peer, payload: bytes) -> bytes:
     number = quic._packet_number
     quic._packet_number += 1
     keys = quic._cryptos[Epoch.ONE_RTT]
-    head = (
-        bytes([0x41 | keys.key_phase << 2])
-        + quic._peer_cid.cid
-        + (number & 0xFFFF).to_bytes(2, "big")
-    )
+    head = bytes([0x41 | keys.key_phase << 2]) + quic._peer_cid.cid
+    head += (number & 0xFFFF).to_bytes(2, "big")
     return keys.encrypt_packet(head, payload.ljust(4, b"\0"), number)
 
 

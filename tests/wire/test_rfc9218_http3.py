@@ -105,3 +105,18 @@ def test_updates_of_pushes_end_the_connection():  # §7.2
     peer = H3Peer(apps.hello)
     peer.write(peer.control_id, frame(0xF0701, b"\0u=1"))
     assert peer.closed_with == 0x108
+
+
+def test_an_update_may_come_before_a_request_that_others_have_overtaken():  # §7.2
+    peer = narrow()
+    late = peer.quic.get_next_available_stream_id()
+    peer.quic.send_stream_data(late, b"")
+    first = peer.ask()
+    peer.write(peer.control_id, frame(0xF0700, integer(late) + b"u=0"))
+    peer.write(late, peer.request(), end=True)
+    peer.streams.setdefault(late, type(peer.streams[first])(0, []))
+    before, _ = sizes(peer, first, late)
+    peer.read(FEW)
+    now, urgent = sizes(peer, first, late)
+    assert now == before and urgent > FEW - 2000
+    peer.read()

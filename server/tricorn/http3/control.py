@@ -42,7 +42,6 @@ class Control(Connection):
         "empty",
         "greeted",
         "last_id",
-        "skipped",
         "stated",
         "transport",
         "unidirectional",
@@ -62,21 +61,8 @@ class Control(Connection):
         """What PRIORITY_UPDATE has said (RFC9218§7.2)."""
         self.last_id = -4
         """The newest request."""
-        self.skipped: set[int] = set()
-        """Older requests of which nothing has come yet."""
         self.empty = 0
         """Frames in a row that carried nothing."""
-
-    def first_heard(self, id: int) -> bool:
-        """Whether nothing has come of this request before. Asked once: then something has."""
-        if id <= self.last_id:
-            known = id not in self.skipped
-            self.skipped.discard(id)
-            return not known
-        # RFC9000§2.1: streams may begin out of order; the limit of streams bounds these.
-        self.skipped.update(range(self.last_id + 4, id, 4))
-        self.last_id = id
-        return True
 
     def take_unidirectional(self, id: int, data: bytes, *, ended: bool) -> None:
         self.transport.credit(id, len(data))
@@ -169,7 +155,7 @@ class Control(Connection):
         priority = parse_priority(payload[at:])
         if id in self.transport.turns.priorities:  # longer than its application has to do with it
             self.transport.prioritize(id, priority)
-        elif id > self.last_id or id in self.skipped:
+        elif id > self.last_id or self.transport.expects(id):
             if len(self.stated) >= MOST_STATED:
                 del self.stated[next(iter(self.stated))]
             self.stated[id] = priority

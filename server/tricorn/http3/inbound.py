@@ -33,6 +33,8 @@ class Receiver(QuicStreamReceiver):
         self._starts: list[int] = []
         """Where the pieces begin that came before what they follow; in order."""
         self._pieces: list[bytearray] = []
+        self.heard = False
+        """Somebody knows of it."""
 
     def handle_frame(self, frame: QuicStreamFrame) -> StreamDataReceived | None:
         offset, data = frame.offset, frame.data
@@ -117,6 +119,20 @@ class Inbound(QuicConnection):
 
     unspoken: set[int]
     """Streams that are open because one with a higher number is, and do not exist yet."""
+
+    def first_heard(self, id: int) -> bool:
+        """Whether something of a stream has come for the first time; asked once for each."""
+        stream = self._streams.get(id)
+        if stream is None or not isinstance(stream.receiver, Receiver) or stream.receiver.heard:
+            return False
+        stream.receiver.heard = True
+        return True
+
+    def expects(self, id: int) -> bool:
+        """Whether a stream is open of which nothing can have been said so far."""
+        if (stream := self._streams.get(id)) is None:
+            return id in self.unspoken
+        return isinstance(stream.receiver, Receiver) and not stream.receiver.heard
 
     def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
         stream = self._streams.get(stream_id)

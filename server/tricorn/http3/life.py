@@ -149,8 +149,9 @@ class Living(Receiving):
             if id == self.control or id in self.critical.values():
                 self.fail(ConnectionFault(Code.CLOSED_CRITICAL_STREAM, "it must stay open"))
             return
-        if id not in self.flows and not self.first_heard(id):
+        if id not in self.flows and not self.transport.first_heard(id):
             return
+        self.last_id = max(self.last_id, id)
         log.debug("client=%s stream=%d reset by the client", self.endpoints.client, id)
         self.transport.give_up(id, Code.REQUEST_CANCELLED)
         self._orphan(id)

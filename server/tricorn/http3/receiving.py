@@ -103,7 +103,7 @@ class Receiving(Control):
     def _take_request_octets(self, id: int, data: bytes, *, ended: bool) -> None:
         flow = self.flows.get(id)
         if flow is None:
-            if not self.first_heard(id):
+            if not self.transport.first_heard(id):
                 self.transport.credit(id, len(data))
                 return  # of a stream that is gone
             flow = self._take_new(id)
@@ -119,6 +119,8 @@ class Receiving(Control):
             self.refuse(id, refusal)
 
     def _take_new(self, id: int) -> Flow | None:
+        # RFC9000§2.1: streams may begin out of order.
+        self.last_id = max(self.last_id, id)
         if (
             id >= self.last_served
             or len(self.flows) + len(self.orphans) >= self.shared.most_streams
