@@ -45,10 +45,14 @@ class Child:
     beat_at: float = NEVER
     dumped: bool = False
     hung: bool = False
+    worn: str = ""  # why it is to be replaced although nothing is wrong with it
     told: bool = False  # to drain or to stop: its death is no failure
     kill_at: float = NEVER
     killed: bool = False
     reason: str = ""  # why it is, or will be, killed
+
+    def __str__(self) -> str:
+        return f"worker={self.number} gen={self.generation} pid={self.pid}"
 
     @property
     def alarm(self) -> float:

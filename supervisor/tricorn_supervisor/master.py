@@ -26,12 +26,14 @@ from tricorn_supervisor.actions import (
 from tricorn_supervisor.alone import run_alone
 from tricorn_supervisor.channel import ChildEnd, ParentEnd, open_channel
 from tricorn_supervisor.child import Child, Stage
+from tricorn_supervisor.endings import Endings
+from tricorn_supervisor.generations import Generations
 from tricorn_supervisor.lanes import Lanes
-from tricorn_supervisor.listeners import Listener, ListenError, close_listeners
-from tricorn_supervisor.plan import Plan, PlanError, listen
+from tricorn_supervisor.listeners import Listener, ListenError
+from tricorn_supervisor.plan import Plan, PlanError
 from tricorn_supervisor.pool import Pool
 from tricorn_supervisor.scoreboard import Field, Scoreboard
-from tricorn_supervisor.signals import Inbox, describe
+from tricorn_supervisor.signals import Inbox
 
 __all__ = ["Master", "Plan", "PlanError", "run_alone"]
 
@@ -58,16 +60,13 @@ class Master:
     def __init__(self, load: Callable[[], Plan]) -> None:
         self._load = load
         plan = _usable(load())
-        self._plans = {1: plan}
-        self._tried = 1  # the newest generation
-        self._listeners: dict[int, list[Listener]] = {}  # by generation
+        self._generations = Generations(plan)
         self._pool = Pool(plan.limits, plan.workers, SLOTS)
         self._board = Scoreboard(SLOTS)
         self._lanes = Lanes(self._assist)
         self._ends: dict[int, ParentEnd] = {}  # by slot
         self._slots: dict[int, int] = {}  # by pid
-        self._details: dict[int, str] = {}  # by slot
-        self._said: set[tuple[int, str]] = set()
+        self._endings = Endings(self._board)
         self._inbox = Inbox()
         self._systemd = notify.Systemd()
         self._announced = False
@@ -78,9 +77,9 @@ class Master:
 
         Raises ListenError.
         """
-        plan = self._plans[1]
+        plan = self._generations[1]
         try:
-            self._listeners[1] = listen(plan)
+            self._generations.open()
             self._lanes.open(1, plan)
             self._systemd = notify.Systemd.take(os.environ)
             self._inbox.open()
@@ -89,8 +88,7 @@ class Master:
         finally:
             self._inbox.close()
             self._lanes.close()
-            for listeners in self._listeners.values():
-                close_listeners(listeners)
+            self._generations.close()
 
     def _supervise(self) -> int:
         while True:
@@ -138,10 +136,7 @@ class Master:
         if not self._closing:
             self._closing = True
             self._systemd.stopping()
-            for listeners in self._listeners.values():
-                for listener in listeners:
-                    # The path of a unix socket stays until the workers no longer serve it.
-                    listener.socket.close()
+            self._generations.mute()
 
     def _wait(self) -> None:
         """The one wait, until a signal, a line from a child, or the pool's deadline."""
@@ -181,7 +176,7 @@ class Master:
 
     def _reopen_logs(self) -> None:
         # Ours first: what is forked from now on inherits the new files.
-        self._plans[self._serving].reopen()
+        self._generations[self._serving].reopen()
         for child in self._pool.children.values():
             if child.pid:
                 os.kill(child.pid, signal.SIGUSR1)
@@ -194,28 +189,20 @@ class Master:
         for key, value in end.receive():
             match key:
                 case "READY":
-                    log.info("%s ready", _name(child))
+                    log.info("%s ready", child)
                     self._pool.ready(slot, now)
                 case "STOPPING":
                     self._pool.leaving(slot, now)
                 case notify.STATUS:
-                    log.debug("%s status: %s", _name(child), value)
+                    log.debug("%s status: %s", child, value)
                 case notify.DETAIL:
-                    self._details[slot] = value
+                    self._endings.hear_detail(child, value)
                 case notify.FAILED:
-                    self._hear_failure(child, value)
+                    self._endings.hear_failure(child, value)
                 case _:  # the vocabulary may grow before every worker runs the new code
-                    log.debug("%s says %s", _name(child), key)
+                    log.debug("%s says %s", child, key)
         if end.closed:
             self._pool.lost(slot, now)
-
-    def _hear_failure(self, child: Child, sentence: str) -> None:
-        """Eight workers that fail for one reason say so once."""
-        detail = self._details.pop(child.slot, "")
-        text = f"{sentence}\n{detail}".rstrip()
-        if (child.generation, text) not in self._said:
-            self._said.add((child.generation, text))
-            log.error("%s cannot serve: %s", _name(child), text)
 
     def _reap(self) -> None:
         while True:
@@ -235,16 +222,10 @@ class Master:
     def _bury(self, slot: int, status: int) -> None:
         self._hear(slot)  # its last words
         self._ends.pop(slot).close()
-        self._details.pop(slot, None)
         self._board.release(slot)
         child = self._pool.exited(slot, status, time.monotonic())
         self._lanes.release(child)
-        if child.killed and status == -signal.SIGKILL:
-            log.warning("%s killed by the master: %s", _name(child), child.reason)
-        elif child.stage is Stage.LEAVING and status in (0, -signal.SIGTERM, -signal.SIGQUIT):
-            log.info("%s stopped", _name(child))
-        else:
-            log.warning("%s %s", _name(child), describe(status))
+        self._endings.bury(child, status)
 
     # What the pool wants done
 
@@ -254,9 +235,9 @@ class Master:
                 self._fork(child, reason)
             case Send(child, order, reason):
                 if order is Order.DUMP:
-                    log.warning("%s does not answer: %s; its stacks follow", _name(child), reason)
+                    log.warning("%s does not answer: %s; its stacks follow", child, reason)
                 elif order is not Order.KILL:
-                    log.info("%s is told to %s: %s", _name(child), order.value, reason)
+                    log.info("%s is told to %s: %s", child, order.value, reason)
                 if child.pid:
                     os.kill(child.pid, ORDERS[order])
             case Load():
@@ -268,8 +249,8 @@ class Master:
                 self._forget([generation])
             case Reloaded(generation):
                 log.info("gen=%d reload complete", generation)
-                self._forget([older for older in self._plans if older != generation])
-                setproctitle(f"server: master [{self._plans[generation].application}]")
+                self._forget(self._generations.others(generation))
+                setproctitle(f"server: master [{self._generations[generation].application}]")
             case Finish():
                 raise AssertionError("the loop returns instead")
 
@@ -279,20 +260,17 @@ class Master:
 
     def _reload(self) -> None:
         self._systemd.reloading()
-        generation = self._tried + 1
+        generation = self._generations.following
         try:
             plan = _usable(self._load())
-            kept = [listener for listeners in self._listeners.values() for listener in listeners]
             self._lanes.open(generation, plan)
-            self._listeners[generation] = listen(plan, kept)
+            self._generations.add(plan)
         except (PlanError, ListenError) as exc:
             log.error("gen=%d stays: reload refused: %s", self._serving, exc)
         # It reads what operators write: a surprise in there must not take the fleet down.
         except Exception:
             log.exception("gen=%d stays: reload refused", self._serving)
         else:
-            self._tried = generation
-            self._plans[generation] = plan
             self._pool.reload(generation, plan.limits, plan.workers)
             return
         self._lanes.forget([generation])
@@ -300,13 +278,9 @@ class Master:
 
     def _forget(self, generations: list[int]) -> None:
         """A reload has ended: close what only these generations listened on."""
-        surplus = [each for number in generations for each in self._listeners.pop(number)]
-        used = [each.socket for listeners in self._listeners.values() for each in listeners]
-        close_listeners([listener for listener in surplus if listener.socket not in used])
+        self._generations.forget(generations)
         self._lanes.forget(generations)
-        for number in generations:
-            del self._plans[number]
-        self._said = {said for said in self._said if said[0] in self._plans}
+        self._endings.forget(generations)
         self._systemd.ready()
 
     def _fork(self, child: Child, reason: str) -> None:
@@ -326,12 +300,12 @@ class Master:
             return
         self._slots[pid] = child.slot
         self._pool.spawned(child.slot, pid)
-        log.info("%s started: %s", _name(child), reason)
+        log.info("%s started: %s", child, reason)
 
     def _divide(self, child: Child, sock: socket) -> int:
         lane = self._lanes.claim(child)
         self._board.claim(child.slot, child.number, child.generation, lane)
-        run = self._plans[child.generation].run
+        run = self._generations[child.generation].run
         with self._inbox.held():
             if pid := os.fork():
                 return pid
@@ -340,10 +314,9 @@ class Master:
     def _become(self, child: Child, sock: socket) -> ChildEnd:
         """In the child: let go of all that is the master's and its siblings'."""
         datagrams = self._lanes.take(child)
-        mine = self._listeners[child.generation]
-        self._leave([listener.socket for listener in mine])
+        mine = self._leave(child.generation)
         birth.enter_environment(child.number)
-        application = self._plans[child.generation].application
+        application = self._generations[child.generation].application
         setproctitle(f"server: worker {child.number} [{application}]")
         row = self._board.row(child.slot)
         row[Field.PID] = os.getpid()
@@ -351,7 +324,7 @@ class Master:
             child.number,
             child.slot,
             child.generation,
-            tuple(mine),
+            mine,
             self._board,
             sock,
             lane=row[Field.LANE] - 1,
@@ -359,32 +332,25 @@ class Master:
             secret=self._lanes.secret,
         )
 
-    def _leave(self, kept: list[socket]) -> None:
+    def _leave(self, generation: int) -> tuple[Listener, ...]:
         self._inbox.leave()
         for end in self._ends.values():
             end.close()
-        for listeners in self._listeners.values():
-            for listener in listeners:
-                if listener.socket not in kept:
-                    listener.socket.close()
+        return self._generations.take(generation)
 
     def _assist(self, run: Callable[[], int]) -> int:
         """Fork a child that is no worker; its pid. Raises OSError."""
         birth.flush()
-        title = f"server: dispatcher [{self._plans[self._serving].application}]"
+        title = f"server: dispatcher [{self._generations[self._serving].application}]"
         with self._inbox.held():
             if pid := os.fork():
                 return pid
             birth.end_with(lambda: self._become_assistant(title, run))
 
     def _become_assistant(self, title: str, run: Callable[[], int]) -> int:
-        self._leave([])
+        self._leave(0)
         setproctitle(title)
         return run()
-
-
-def _name(child: Child) -> str:
-    return f"worker={child.number} gen={child.generation} pid={child.pid}"
 
 
 def _usable(plan: Plan) -> Plan:

@@ -17,6 +17,19 @@ class State(IntEnum):
     DRAINING = 3
 
 
+class Cause(IntEnum):
+    """How a process of a worker ended."""
+
+    CLEAN = 0  # told to stop, or replaced by a reload
+    RECYCLE = 1  # replaced, because it has served for long or grown large
+    EXCEPTION = 2  # it said why it cannot serve
+    EXIT = 3  # of its own, without a word
+    SIGNAL = 4
+    OOM = 5
+    HANG = 6
+    TIMEOUT = 7  # killed: it took too long to start, or to end
+
+
 class Field(IntEnum):
     """The columns.
 
@@ -43,7 +56,9 @@ class Field(IntEnum):
 
 
 WIDTH = 24  # whole cache lines, so that neighbours do not write into one
-USED = 0  # in the head row: how many rows a reader has to look at
+# In the head row, which the master writes:
+USED = 0  # how many rows a reader has to look at
+ENDINGS = 1  # and the columns after it: how many processes have ended, by Cause
 
 # A look-up in an Enum costs as much as the write.
 _BEAT = int(Field.BEAT)
@@ -130,6 +145,13 @@ class Scoreboard:
             return sum(counts), used
         counted = [count for state, count in zip(states, counts, strict=True) if state == _READY]
         return sum(counted), len(counted)
+
+    def count_ending(self, cause: Cause) -> None:
+        self._cells[ENDINGS + cause] += 1
+
+    def endings(self) -> dict[Cause, int]:
+        """How many workers have ended for each cause since the start; no count ever goes back."""
+        return {cause: self._cells[ENDINGS + cause] for cause in Cause}
 
     def owns_lane(self, lane: int) -> bool:
         """Whether a process holds this lane of QUIC now, whatever its state."""

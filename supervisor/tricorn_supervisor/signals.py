@@ -70,8 +70,7 @@ def describe(status: int) -> str:
         name = Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    hint = " (out of memory?)" if -status == Signals.SIGKILL else ""
-    return f"ended by {name}{hint}"
+    return f"ended by {name}"
 
 
 class Inbox:

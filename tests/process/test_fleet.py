@@ -27,7 +27,7 @@ def test_killed_worker_is_replaced_and_no_request_of_the_others_is_lost(tmp_path
         victim = server.workers()[2]
         # A request of the victim's own may be in flight: that one is lost with it.
         os.kill(victim, signal.SIGKILL)
-        server.wait_for(rf"worker=2 gen=1 pid={victim} ended by SIGKILL")
+        server.wait_for(rf"worker=2 gen=1 pid={victim} cause=signal ended by SIGKILL")
         server.wait_for(r"worker=2 gen=1 pid=\d+ ready$")
         load.go_on(50)
     assert len(server.said(r" ready$")) == 4
@@ -137,7 +137,7 @@ def test_suspended_worker_is_replaced(tmp_path):  # F11
         victim = server.workers()[1]
         os.kill(victim, signal.SIGSTOP)
         server.wait_for(r"worker=1 gen=1 pid=\d+ ready$")
-        server.wait_for(rf"pid={victim} killed by the master")
+        server.wait_for(rf"pid={victim} cause=hang killed by the master")
         assert server.fetch().status == 200
 
 

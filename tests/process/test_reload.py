@@ -168,7 +168,7 @@ def test_what_is_in_flight_outlives_a_reload(tmp_path):  # F07
         uploading.send(b"done")
         assert echoed.read() == b"done"
         assert len(downloaded.read()) == 4000 * 16384
-        server.wait_for(rf"pid={old} stopped$")
+        server.wait_for(rf"pid={old} cause=clean stopped$")
 
 
 def test_idle_lasting_connection_is_closed_by_a_reload_and_not_reset(tmp_path):

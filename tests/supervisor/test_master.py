@@ -41,7 +41,7 @@ def test_killed_worker_is_replaced_and_its_siblings_are_not_touched(serve):
     server = serve().start()
     victim, *others = server.pids()
     os.kill(victim, signal.SIGKILL)
-    server.wait_for(rf"worker=\d gen=1 pid={victim} ended by SIGKILL")
+    server.wait_for(rf"worker=\d gen=1 pid={victim} cause=signal ended by SIGKILL")
     server.wait_for(r"ready$")
     assert server.pids() > set(others)
     assert server.ask()["generation"] == 1
@@ -68,7 +68,7 @@ def test_hung_worker_shows_its_stacks_and_is_replaced(serve):
     victim = server.ask("hang")["pid"]
     server.wait_for(rf"pid={victim} does not answer: no heartbeat")
     server.wait_for(r"most recent call first")
-    server.wait_for(rf"pid={victim} killed by the master: no heartbeat")
+    server.wait_for(rf"pid={victim} cause=hang killed by the master: no heartbeat")
     assert victim not in server.pids()
     assert len(server.pids()) == 2
 

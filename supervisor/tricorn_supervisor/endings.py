@@ -1,0 +1,76 @@
+"""How a worker ended: one cause to count, one line to read, and what it said before."""
+
+import logging
+import signal
+from dataclasses import dataclass
+
+from tricorn_supervisor.child import Child, Stage
+from tricorn_supervisor.memory import OomKills
+from tricorn_supervisor.scoreboard import Cause, Scoreboard
+from tricorn_supervisor.signals import describe
+
+log = logging.getLogger(__name__)
+
+OBEYED = (0, -signal.SIGTERM, -signal.SIGQUIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    cause: Cause
+    sentence: str
+
+
+def judge(child: Child, status: int, *, failed: bool, starved: bool | None) -> Ending:
+    """`failed`: it said why it cannot serve. `starved`: the kernel has killed for want of memory,
+    None if it does not say.
+    """
+    killed = status == -signal.SIGKILL
+    if killed and child.killed:
+        cause = Cause.HANG if child.hung else Cause.TIMEOUT
+        return Ending(cause, f"killed by the master: {child.reason}")
+    if killed and starved:
+        return Ending(Cause.OOM, "ended by SIGKILL: out of memory")
+    if child.stage is Stage.LEAVING and status in OBEYED:
+        return Ending(Cause.RECYCLE if child.worn else Cause.CLEAN, "stopped")
+    if status < 0:
+        doubt = " (out of memory?)" if killed and starved is None else ""
+        return Ending(Cause.SIGNAL, describe(status) + doubt)
+    return Ending(Cause.EXCEPTION if failed else Cause.EXIT, describe(status))
+
+
+class Endings:
+    """Hears why workers fail, and counts how they end, on the scoreboard."""
+
+    def __init__(self, board: Scoreboard) -> None:
+        self._board = board
+        self._kills = OomKills()
+        self._details: dict[int, str] = {}  # by slot
+        self._failed: set[int] = set()
+        self._said: set[tuple[int, str]] = set()
+
+    def hear_detail(self, child: Child, text: str) -> None:
+        self._details[child.slot] = text
+
+    def hear_failure(self, child: Child, sentence: str) -> None:
+        """Eight workers that fail for one reason say so once."""
+        self._failed.add(child.slot)
+        detail = self._details.pop(child.slot, "")
+        text = f"{sentence}\n{detail}".rstrip()
+        if (child.generation, text) not in self._said:
+            self._said.add((child.generation, text))
+            log.error("%s cannot serve: %s", child, text)
+
+    def bury(self, child: Child, status: int) -> None:
+        """It was reaped; `status` as from os.waitstatus_to_exitcode."""
+        starved = self._kills.take() if status == -signal.SIGKILL and not child.killed else False
+        failed = child.slot in self._failed
+        self._failed.discard(child.slot)
+        self._details.pop(child.slot, None)
+        ending = judge(child, status, failed=failed, starved=starved)
+        self._board.count_ending(ending.cause)
+        level = logging.INFO if ending.cause in (Cause.CLEAN, Cause.RECYCLE) else logging.WARNING
+        log.log(level, "%s cause=%s %s", child, ending.cause.name.lower(), ending.sentence)
+
+    def forget(self, generations: list[int]) -> None:
+        """Whatever these said may be said again by others."""
+        self._said = {said for said in self._said if said[0] not in generations}
