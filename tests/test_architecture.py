@@ -40,6 +40,7 @@ HOMES = {
         "tricorn.http3.endpoint",
         "tricorn.http3.link",
         "tricorn.net",
+        "tricorn.observe.stacks",
         "tricorn.waiters",
         "tricorn.worker",
     ),

@@ -22,6 +22,7 @@ from tricorn.net.accept import Acceptor
 from tricorn.net.tcp import sweep
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
+from tricorn.observe.stacks import Stacks
 from tricorn.observe.stats import Stats
 from tricorn.versions import limits_of, versions_of
 from tricorn_supervisor.channel import ChildEnd
@@ -112,6 +113,7 @@ class Worker:
         self.config = config
         self.loop = loop
         self.errorlog = errorlog
+        self.stacks = Stacks(loop, errorlog)
         self.lifespan = Lifespan(application, config.lifespan)
         limits = limits_of(config)
         self.defaults = [_defaults(config, [])]
@@ -210,6 +212,7 @@ class Worker:
 
     def _reopen_logs(self) -> None:
         self.errorlog.reopen()
+        self.stacks.enable()
         if self.context.accesslog is not None:
             self.context.accesslog.file.reopen()
 
@@ -239,7 +242,7 @@ class Worker:
     def _publish(self) -> None:
         stats = self.context.stats
         row = self.child.row
-        row.beat(time.monotonic_ns())
+        self.child.beat()
         row[Column.ACCEPTED] = stats.accepted
         row[Column.REQUESTS] = sum(stats.responses)
         for status_class in range(1, 6):

@@ -1,6 +1,7 @@
 """A socketpair between the master and one child: lines go up, and its end is the other's death."""
 
 import socket
+import time
 from dataclasses import dataclass, field
 
 from tricorn_supervisor import notify
@@ -79,6 +80,10 @@ class ChildEnd:
     def fileno(self) -> int:
         """Readable when the master has died: drain, then exit."""
         return self.socket.fileno()
+
+    def beat(self) -> None:
+        """The event loop turns; to be said once a second."""
+        self.row.beat(time.monotonic_ns())
 
     def ready(self) -> None:
         """The application has started and this worker accepts."""

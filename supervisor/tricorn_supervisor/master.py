@@ -123,6 +123,7 @@ class Master:
                 self._do(action)
 
     def _report(self) -> None:
+        self._systemd.live(time.monotonic())
         pool = self._pool
         if pool.stopping:
             return
@@ -145,7 +146,8 @@ class Master:
         for end in self._ends.values():
             if not end.closed:
                 poll.register(end, select.POLLIN)
-        deadlines = [d for d in (self._pool.deadline, self._lanes.deadline) if d is not None]
+        due = (self._pool.deadline, self._lanes.deadline, self._systemd.deadline)
+        deadlines = [deadline for deadline in due if deadline is not None]
         if not deadlines:
             poll.poll()
         else:

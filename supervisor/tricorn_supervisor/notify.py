@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 READY = ("READY", "1")
 RELOADING = ("RELOADING", "1")
 STOPPING = ("STOPPING", "1")
+WATCHDOG = ("WATCHDOG", "1")
 STATUS = "STATUS"
 # The X_ prefix is reserved by sd_notify(3) for private use: these go no further than the master.
 FAILED = "X_FAILED"
@@ -50,16 +51,32 @@ def shorten(text: str, limit: int = DETAIL_LIMIT) -> str:
 
 
 class Systemd:
-    """Where the master reports; without an address it reports to nobody."""
+    """Where the master reports; without an address it reports to nobody.
 
-    def __init__(self, address: str = "") -> None:
+    `watchdog` is how many seconds systemd waits for a sign of life before it kills the service; 0
+    if it does not.
+    """
+
+    def __init__(self, address: str = "", watchdog: float = 0.0) -> None:
         self._address = address
         self._status = ""
+        # sd_watchdog_enabled(3) recommends half of it.
+        self._interval = watchdog / 2
+        self.deadline: float | None = 0.0 if address and watchdog else None
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str]) -> Self:
         """Take the address out of the environment: no child is to speak for the service."""
-        return cls(environ.pop("NOTIFY_SOCKET", ""))
+        microseconds = environ.pop("WATCHDOG_USEC", "")
+        meant = environ.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        watchdog = int(microseconds) / 1e6 if microseconds.isdecimal() and meant else 0.0
+        return cls(environ.pop("NOTIFY_SOCKET", ""), watchdog)
+
+    def live(self, now: float) -> None:
+        """To be called at `deadline`, in seconds of the monotonic clock, or at any time before."""
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = now + self._interval
+            self.send(WATCHDOG)
 
     def ready(self) -> None:
         self.send(READY)

@@ -76,7 +76,7 @@ def test_ttin_and_ttou_change_the_number_of_workers(tmp_path):
         server.wait_for(r"worker=2 gen=1 pid=\d+ ready$")
         assert list(server.workers()) == [1, 2]
         server.signal(signal.SIGTTOU)
-        server.wait_for(r"worker=\d gen=1 pid=\d+ stopped$")
+        server.wait_for(r"worker=\d gen=1 pid=\d+ cause=clean stopped$")
         assert len(server.workers()) == 1
         server.signal(signal.SIGTTOU)  # there is one at least
         server.wait_for(r"workers=1$")
@@ -124,7 +124,9 @@ def test_worker_whose_loop_is_stuck_is_replaced_while_the_others_answer(tmp_path
         with Load(server.port) as load:
             server.wait_for(rf"pid={pid} does not answer: ")
             server.wait_for(r"main\.py.* in block$")
-            server.wait_for(rf"worker=\d gen=1 pid={pid} killed by the master")
+            server.wait_for(r"\d+ tasks:$")
+            server.wait_for(r" in serve$")  # the worker's own, which waits to be stopped
+            server.wait_for(rf"worker=\d gen=1 pid={pid} cause=hang killed by the master")
             load.go_on(20)
         assert stuck.wait_for_end() == b""
         assert len(server.children()) == 2

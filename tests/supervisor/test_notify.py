@@ -1,5 +1,6 @@
 """The vocabulary of sd_notify."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,37 @@ def test_abstract_address_is_understood():
         receiver.bind("")  # the system chooses an abstract name
         Systemd("@" + receiver.getsockname()[1:].decode()).ready()
         assert receiver.recv(100) == b"READY=1\n"
+
+
+def test_watchdog_hears_of_life_twice_within_its_time(service):
+    environ = {"NOTIFY_SOCKET": service.getsockname(), "WATCHDOG_USEC": "30000000"}
+    environ["WATCHDOG_PID"] = str(os.getpid())
+    systemd = Systemd.take(environ)
+    assert environ == {}
+    for now in (100.0, 110.0, 115.0):
+        assert systemd.deadline <= now or now == 110
+        systemd.live(now)
+    assert systemd.deadline == 130.0
+    service.setblocking(False)
+    assert [service.recv(100) for _ in range(2)] == [b"WATCHDOG=1\n"] * 2
+    with pytest.raises(BlockingIOError):
+        service.recv(100)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"WATCHDOG_USEC": "30000000"},
+        {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"},
+        {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "soon"},
+        {"NOTIFY_SOCKET": "/run/x"},
+    ],
+    ids=["nobody to tell", "another process is meant", "no number", "not asked for"],
+)
+def test_watchdog_that_is_not_meant_is_no_deadline(environ):
+    systemd = Systemd.take(dict(environ))
+    systemd.live(100.0)
+    assert systemd.deadline is None
 
 
 def test_without_an_address_nothing_is_sent():

@@ -78,6 +78,10 @@ class LogFile:
         self._rest = data
         self._size = len(data)
 
+    def fileno(self) -> int:
+        """Changes with `reopen`."""
+        return self._file
+
     def reopen(self) -> None:
         """After a rotation: writes to the file that has the name now; keeps the old one if none."""
         self.flush()
