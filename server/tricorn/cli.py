@@ -118,6 +118,7 @@ def _plan(config: Config, logs: Logs) -> Plan:
         shutdown_timeout=config.shutdown_timeout,
         respawn_backoff_max=config.respawn_backoff_max,
         reload_settle=config.reload_settle,
+        control=config.control_socket,
         reopen=logs.reopen,
         quic_binds=tuple(Bind(text, True, ("HTTP/3",)) for text in config.quic_bind),
         steering=config.quic_steering,

@@ -71,6 +71,10 @@ class Endings:
         level = logging.INFO if ending.cause in (Cause.CLEAN, Cause.RECYCLE) else logging.WARNING
         log.log(level, "%s cause=%s %s", child, ending.cause.name.lower(), ending.sentence)
 
+    def reasons(self, generation: int) -> list[str]:
+        """What workers of that generation said, in a sentence each."""
+        return [text.partition("\n")[0] for number, text in self._said if number == generation]
+
     def forget(self, generations: list[int]) -> None:
         """Whatever these said may be said again by others."""
         self._said = {said for said in self._said if said[0] not in generations}

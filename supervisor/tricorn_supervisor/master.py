@@ -26,6 +26,8 @@ from tricorn_supervisor.actions import (
 from tricorn_supervisor.alone import run_alone
 from tricorn_supervisor.channel import ChildEnd, ParentEnd, open_channel
 from tricorn_supervisor.child import Child, Stage
+from tricorn_supervisor.commands import Commands
+from tricorn_supervisor.control import Control
 from tricorn_supervisor.endings import Endings
 from tricorn_supervisor.generations import Generations
 from tricorn_supervisor.lanes import Lanes
@@ -68,6 +70,8 @@ class Master:
         self._slots: dict[int, int] = {}  # by pid
         self._endings = Endings(self._board)
         self._inbox = Inbox()
+        self._control = Control()
+        self._commands = Commands(self._pool, self._board, self._reopen_logs)
         self._systemd = notify.Systemd()
         self._announced = False
         self._closing = False
@@ -81,12 +85,15 @@ class Master:
         try:
             self._generations.open()
             self._lanes.open(1, plan)
+            self._control.open(plan.control)
             self._systemd = notify.Systemd.take(os.environ)
             self._inbox.open()
             setproctitle(f"server: master [{plan.application}]")
             return self._supervise()
         finally:
             self._inbox.close()
+            self._commands.finished()
+            self._control.close()
             self._lanes.close()
             self._generations.close()
 
@@ -104,6 +111,7 @@ class Master:
                 self._hear_signal(number)
             for slot in list(self._ends):
                 self._hear(slot)
+            self._control.turn(time.monotonic(), self._commands.ask)
             self._reap()
 
     def _act(self) -> Finish | None:
@@ -146,7 +154,10 @@ class Master:
         for end in self._ends.values():
             if not end.closed:
                 poll.register(end, select.POLLIN)
-        due = (self._pool.deadline, self._lanes.deadline, self._systemd.deadline)
+        for sock, events in self._control.watched():
+            poll.register(sock, events)
+        parts = (self._pool, self._lanes, self._systemd, self._control)
+        due = [part.deadline for part in parts]
         deadlines = [deadline for deadline in due if deadline is not None]
         if not deadlines:
             poll.poll()
@@ -182,7 +193,7 @@ class Master:
         for child in self._pool.children.values():
             if child.pid:
                 os.kill(child.pid, signal.SIGUSR1)
-        log.info("SIGUSR1: logs reopened")
+        log.info("logs reopened")
 
     def _hear(self, slot: int) -> None:
         """What a child has said."""
@@ -247,10 +258,13 @@ class Master:
             case Proven(generation):
                 log.info("gen=%d proven, replacing the other workers", generation)
             case Aborted(generation, reason):
+                reasons = self._endings.reasons(generation)
+                self._commands.reload_failed(generation, ": ".join([reason, *reasons]))
                 log.error("gen=%d given up: %s; gen=%d stays", generation, reason, self._serving)
                 self._forget([generation])
             case Reloaded(generation):
                 log.info("gen=%d reload complete", generation)
+                self._commands.reloaded(generation)
                 self._forget(self._generations.others(generation))
                 setproctitle(f"server: master [{self._generations[generation].application}]")
             case Finish():
@@ -262,6 +276,7 @@ class Master:
 
     def _reload(self) -> None:
         self._systemd.reloading()
+        self._commands.reload_begins()
         generation = self._generations.following
         try:
             plan = _usable(self._load())
@@ -269,12 +284,15 @@ class Master:
             self._generations.add(plan)
         except (PlanError, ListenError) as exc:
             log.error("gen=%d stays: reload refused: %s", self._serving, exc)
+            refusal = str(exc)
         # It reads what operators write: a surprise in there must not take the fleet down.
-        except Exception:
+        except Exception as exc:
             log.exception("gen=%d stays: reload refused", self._serving)
+            refusal = f"{type(exc).__name__}: {exc}"
         else:
             self._pool.reload(generation, plan.limits, plan.workers)
             return
+        self._commands.reload_failed(generation, refusal)
         self._lanes.forget([generation])
         self._systemd.ready()
 
@@ -338,6 +356,7 @@ class Master:
         self._inbox.leave()
         for end in self._ends.values():
             end.close()
+        self._control.leave()
         return self._generations.take(generation)
 
     def _assist(self, run: Callable[[], int]) -> int:

@@ -34,6 +34,7 @@ class Plan:
     quic_binds: tuple[Bind, ...] = ()  # over UDP; only HOST:PORT
     steering: str = "auto"  # kernel, dispatcher or hash
     quic_secret: bytes = b""  # the operator's, of 32 octets or more; made at the start if empty
+    control: str = ""  # path of the control socket
     reopen: Callable[[], None] = lambda: None  # in the master: write to the logs' names again
 
     @property

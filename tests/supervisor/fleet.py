@@ -37,6 +37,7 @@ DEFAULTS = {
     "reload_settle": 0.0,
     "quic_binds": [],
     "steering": "auto",
+    "control": "",
 }
 
 
@@ -186,6 +187,7 @@ def load() -> Plan:
         reload_settle=settings["reload_settle"],
         quic_binds=tuple(Bind(text, True, ("HTTP/3",)) for text in settings["quic_binds"]),
         steering=settings["steering"],
+        control=settings["control"],
     )
 
 
