@@ -2,15 +2,41 @@
 
 from dataclasses import dataclass
 
-from tricorn.forms import PATH, Group
+from tricorn.forms import BYTES, COUNT, PATH, SECONDS, Group, Names
 from tricorn.quicconfig import QuicConfig
 
+RECYCLING = Group("Recycling")
 OPERATION = Group("Operation")
 
 
 @dataclass(frozen=True, slots=True)
 class OpsConfig(QuicConfig):
     """Times are seconds, sizes are bytes, "" is not set."""
+
+    max_requests: int = RECYCLING.option(
+        0,
+        "replace a worker after this many requests, once its replacement is ready; 0 = never",
+        COUNT,
+        Names(aliases=("--limit-max-requests",)),
+    )
+    max_requests_jitter: int = RECYCLING.option(
+        0,
+        "up to so many requests more, by chance, so that workers do not age together",
+        COUNT,
+        Names(aliases=("--limit-max-requests-jitter",)),
+    )
+    workers_lifetime: float = RECYCLING.option(
+        0.0,
+        "replace a worker after this time, and up to a tenth more by chance, in the same way; 0 = "
+        "never",
+        SECONDS,
+    )
+    workers_max_rss: int = RECYCLING.option(
+        0,
+        "replace a worker in the same way that has had more memory than this for 3 seconds; 0 = "
+        "never",
+        BYTES,
+    )
 
     control_socket: str = OPERATION.option(
         "",

@@ -262,6 +262,12 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield "limit_request_line is larger than limit_request_head: raise --limit-request-head"
     if 0 < config.heartbeat_timeout < 2:
         yield "heartbeat_timeout is less than 2 s: workers beat once a second; raise it, or 0 = off"
+    if not config.workers:
+        for name in ("max_requests", "workers_lifetime", "workers_max_rss"):
+            if getattr(config, name):
+                yield f"{name} needs a master that replaces workers: leave out --workers 0"
+    if config.max_requests_jitter and not config.max_requests:
+        yield "max_requests_jitter is set without max_requests: add --max-requests"
     if config.access_logformat not in LOG_PRESETS and "%(" not in config.access_logformat:
         presets = ", ".join(LOG_PRESETS)
         yield f"access_logformat has no atom such as %(s)s, and is none of {presets}"

@@ -81,7 +81,7 @@ LATER = (
     r"-[pugD]|alt_svc_headers|daemon|debug|env_file|forwarded_allow_ips|group"
     r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|pid(_path)?|preload|proxy_headers"
     r"|statsd_\w+|dogstatsd_tags|user|verify_flags|wsgi_max_body_size"
-    r"|(limit_)?max_requests(_jitter)?|(use_)?reload(er)?|reload_(dir|include|exclude|delay)"
+    r"|(use_)?reload(er)?|reload_(dir|include|exclude|delay)"
 )
 
 # What Kubernetes sets in every pod of a namespace that has a Service called tricorn.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
 import ssl
 import time
@@ -25,6 +26,7 @@ from tricorn.observe.logfile import LogFile
 from tricorn.observe.stacks import Stacks
 from tricorn.observe.stats import Stats
 from tricorn.versions import limits_of, versions_of
+from tricorn.wear import Wear
 from tricorn_supervisor.channel import ChildEnd
 from tricorn_supervisor.scoreboard import Field as Column
 from tricorn_supervisor.scoreboard import State
@@ -147,6 +149,7 @@ class Worker:
             self.endpoint = opening.endpoint(
                 self.context, self.defaults[0], limits, child.datagrams, child.secret, ids
             )
+        self.wear = Wear(config, random.random(), time.monotonic())
         self.stop = asyncio.Event()
         """No new work: finish what there is."""
         self.at_once = asyncio.Event()
@@ -238,6 +241,7 @@ class Worker:
             defaults.refresh(wall)
         self.acceptor.shed()
         self._publish()
+        self._look_for_wear()
 
     def _publish(self) -> None:
         stats = self.context.stats
@@ -253,6 +257,11 @@ class Worker:
         row[Column.DROPPED_LOG_LINES] = self.errorlog.dropped + (
             accesslog.file.dropped if accesslog else 0
         )
+
+    def _look_for_wear(self) -> None:
+        requests = sum(self.context.stats.responses)
+        if reason := self.wear.reason(time.monotonic(), requests, self.child.resident):
+            self.child.worn(reason)
 
     async def _drain(self) -> None:
         """Finishes what is open, for graceful_timeout seconds; then ends it."""

@@ -1,5 +1,6 @@
 """A socketpair between the master and one child: lines go up, and its end is the other's death."""
 
+import os
 import socket
 import time
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from tricorn_supervisor import notify
 from tricorn_supervisor.datagrams import DatagramSocket
 from tricorn_supervisor.listeners import Listener
+from tricorn_supervisor.memory import resident
 from tricorn_supervisor.scoreboard import Field, Row, Scoreboard, State
 
 __all__ = ["ChildEnd", "DatagramSocket", "ParentEnd", "open_channel"]
@@ -94,6 +96,14 @@ class ChildEnd:
         """This worker drains, told to or not; untold, it is replaced meanwhile."""
         self.row[Field.STATE] = State.DRAINING
         self.send(notify.STOPPING)
+
+    def worn(self, reason: str) -> None:
+        """This worker should be replaced in its turn; it serves until then."""
+        self.send((notify.WORN, reason))
+
+    def resident(self) -> int:
+        """How much memory this process has, in octets; 0 where the system does not say."""
+        return resident(os.getpid()) or 0
 
     def status(self, text: str) -> None:
         """A sentence for operators; not sent while the master does not read."""

@@ -5,16 +5,14 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tricorn_supervisor.child import Child, Stage
 from tricorn_supervisor.control import Client, Question
+from tricorn_supervisor.memory import resident
 from tricorn_supervisor.pool import Pool
 from tricorn_supervisor.scoreboard import Field, Scoreboard
 
 log = logging.getLogger(__name__)
-
-PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(slots=True, eq=False)
@@ -133,13 +131,5 @@ class Commands:
             "connections": row[Field.CONNECTIONS],
             "in_flight": row[Field.IN_FLIGHT],
             "requests": row[Field.REQUESTS],
-            "rss": _resident(child.pid),
+            "rss": resident(child.pid),
         }
-
-
-def _resident(pid: int) -> int | None:
-    """Octets of memory; None where it cannot be seen."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_SIZE
-    except (OSError, IndexError):
-        return None

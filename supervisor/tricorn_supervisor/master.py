@@ -206,6 +206,9 @@ class Master:
                     self._pool.ready(slot, now)
                 case "STOPPING":
                     self._pool.leaving(slot, now)
+                case notify.WORN:
+                    log.info("%s is worn: %s", child, value)
+                    self._pool.worn(slot, value)
                 case notify.STATUS:
                     log.debug("%s status: %s", child, value)
                 case notify.DETAIL:

@@ -1,14 +1,27 @@
-"""Whether the kernel has killed a process of ours for want of memory: it counts them per cgroup."""
+"""What the system says of memory: how much a process has, and whom it has killed for want of it."""
 
+import os
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 COUNTER = "oom_kill"  # in both files, beside others
 
 
+def resident(pid: int) -> int | None:
+    """Octets of memory that a process has; None where it cannot be seen."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_SIZE
+    except (OSError, IndexError):
+        return None
+
+
 class OomKills:
-    """Create it before there is a child that can be killed."""
+    """The kernel's count of processes that it killed, which it keeps for each cgroup.
+
+    Create it before there is a child that can be killed.
+    """
 
     def __init__(self, cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> None:
         self._files = _files(cgroups, membership)

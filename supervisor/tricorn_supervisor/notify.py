@@ -17,6 +17,7 @@ STATUS = "STATUS"
 # The X_ prefix is reserved by sd_notify(3) for private use: these go no further than the master.
 FAILED = "X_FAILED"
 DETAIL = "X_DETAIL"
+WORN = "X_WORN"
 
 DETAIL_LIMIT = 64 * 1024  # bytes of a traceback that are sent
 SEND_TIMEOUT = 1.0

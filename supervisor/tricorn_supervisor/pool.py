@@ -110,6 +110,11 @@ class Pool:
         self._vacate(child, now)
         self._sentence(child, now)
 
+    def worn(self, slot: int, reason: str) -> None:
+        """A worker asks to be replaced in its turn, and goes on until then."""
+        if child := self.children.get(slot):
+            child.worn = reason
+
     def lost(self, slot: int, now: float) -> None:
         """The channel was closed: the worker is exiting, or can no longer be looked after."""
         if child := self.children.get(slot):
@@ -188,6 +193,7 @@ class Pool:
             self._try(now)
             self._staff(now)
             self._roll(now)
+            self._recycle(now)
             self._begin()
         elif not self.children:
             self._actions.append(self._finish)
@@ -291,6 +297,20 @@ class Pool:
             self._actions.append(Reloaded(self.generation))
         elif now >= old[0].retry_at and not self._starting():
             old[0].successor = self._start(old[0], "reload", now)
+
+    def _recycle(self, now: float) -> None:
+        """Replace the next worker that is worn, if nothing else is on its way in or out."""
+        if self.rolling or self.trial is not None or self._starting():
+            return
+        if any(child.worn and child.stage is Stage.LEAVING for child in self.children.values()):
+            return
+        for place in self.places.values():
+            old = place.serving
+            if old is not None and old.worn and place.successor is None and now >= place.retry_at:
+                place.successor = self._start(
+                    place, f"to replace one that is worn: {old.worn}", now
+                )
+                return
 
     def _starting(self) -> bool:
         return any(child.stage is Stage.STARTING for child in self.children.values())

@@ -134,6 +134,19 @@ def test_worker_whose_loop_is_stuck_is_replaced_while_the_others_answer(tmp_path
     assert len(load.failures) <= 8, load.failures
 
 
+def test_worker_is_recycled_after_its_requests_and_none_is_lost(tmp_path):  # F14
+    options = ("--max-requests", "20", "--max-requests-jitter", "10", "--reload-settle", "0")
+    with serve(tmp_path, *options, workers=2) as server:
+        before = set(server.children())
+        with Load(server.port) as load:
+            server.wait_for(r"is worn: \d+ requests$")
+            server.wait_for(r"started: to replace one that is worn")
+            server.wait_for(r"cause=recycle stopped$", 2)
+            load.go_on(20)
+        assert load.failures == []
+        assert not before & set(server.workers().values())
+
+
 def test_suspended_worker_is_replaced(tmp_path):  # F11
     with serve(tmp_path, "--heartbeat-timeout", "2", workers=2) as server:
         victim = server.workers()[1]

@@ -102,6 +102,10 @@ def _agreeing(made: Config) -> Config:
         made = replace(made, ca_certs="", verify_mode="CERT_NONE")
     if not made.certfile or made.ca_certs:
         made = replace(made, quic_bind=())
+    if not made.workers:
+        made = replace(made, max_requests=0, workers_lifetime=0.0, workers_max_rss=0)
+    if not made.max_requests:
+        made = replace(made, max_requests_jitter=0)
     bind = tuple(each for each in made.bind if each not in made.insecure_bind)
     known = made.access_logformat in LOG_PRESETS or "%(" in made.access_logformat
     return replace(

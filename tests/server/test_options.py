@@ -308,7 +308,6 @@ def test_configuration_in_python_is_refused(name):
         (["--pid", "x"], "--pid is not offered by this version; leave it out"),
         (["-p", "x"], "-p is not offered by this version; leave it out"),
         (["-D"], "-D is not offered by this version; leave it out"),
-        (["--limit-max-requests", "5"], "is not offered by this version"),
         (["--workers", "-1"], "--workers: '-1' is not a whole number from 0 to 512, or auto"),
         (["-w", "x"], "-w: 'x' is not a whole number"),
         (["--timeout-keep-alive", "x"], "--timeout-keep-alive: 'x' is not a time"),
@@ -353,6 +352,9 @@ def test_a_mistake_in_the_environment_names_the_variable(variable, text, sentenc
         (["--server-name", "https://x"], "server_name 'https://x' is no host name"),
         (["--server-name", "x:443"], "write it without scheme, port and path"),
         (["--heartbeat-timeout", "500ms"], "raise it, or 0 = off"),
+        (["--max-requests-jitter", "5"], "add --max-requests"),
+        (["-w", "0", "--max-requests", "5"], "leave out --workers 0"),
+        (["-w", "0", "--workers-lifetime", "1h"], "workers_lifetime needs a master"),
         (["--access-logformat", "comon"], "none of common, combined, json"),
     ],
 )

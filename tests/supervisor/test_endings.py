@@ -1,6 +1,7 @@
 """Each way in which a worker can end has one name, and is counted by it."""
 
 import logging
+import os
 import signal
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.supervisor.histories import LIMITS, running
 from tricorn_supervisor.child import Child, Stage
 from tricorn_supervisor.endings import Ending, Endings, judge
-from tricorn_supervisor.memory import OomKills
+from tricorn_supervisor.memory import OomKills, resident
 from tricorn_supervisor.scoreboard import Cause, Scoreboard
 
 
@@ -126,3 +127,8 @@ def test_kills_for_want_of_memory_are_taken_one_by_one(tmp_path, membership, fil
 
 def test_where_the_system_does_not_count_nobody_knows(tmp_path):
     assert OomKills(tmp_path, tmp_path / "none").take() is None
+
+
+def test_memory_of_a_process_is_seen_and_of_none_is_not():
+    assert resident(os.getpid()) > 2**20
+    assert resident(2**30) is None

@@ -134,6 +134,12 @@ class Fleet(RuleBasedStateMachine):
             self.reap(process, -9 if process.killed else 0)
 
     @rule(data=st.data())
+    def worker_is_worn(self, data: st.DataObject) -> None:
+        if process := self.choose(data, lambda p: p.ready):
+            self.pool.worn(process.child.slot, "old")
+            self.step()
+
+    @rule(data=st.data())
     def worker_hangs_or_wakes(self, data: st.DataObject) -> None:
         if process := self.choose(data, lambda p: p.ready):
             self.floor = 0
