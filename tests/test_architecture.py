@@ -27,11 +27,11 @@ HOMES = {
     "hpack": ("tricorn.http2",),
     "aioquic": ("tricorn.http3",),
     "pylsqpack": ("tricorn.http3.shared",),
-    "cryptography": ("tricorn.http3",),
+    "cryptography": ("tricorn.http3", "tricorn.certificates"),
     "wsproto": ("tricorn.asgi.websocket",),
     "priority": ("tricorn.scheduler",),
     "uvloop": ("tricorn.worker",),
-    "ssl": ("tricorn.net", "tricorn.worker"),
+    "ssl": ("tricorn.net",),
     "setproctitle": ("tricorn_supervisor.master", "tricorn_supervisor.alone"),
     "asyncio": (
         "tricorn.asgi",

@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from tricorn import __version__, manual, options, worker
+from tricorn.certificates import identity, invalidity
 from tricorn.config import AUTO, Config, ConfigError
 from tricorn.net import tls
+from tricorn.net.rotation import Encryption
 from tricorn.observe import errorlog
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
@@ -63,6 +65,8 @@ def run(argv: Sequence[str]) -> int:
             print(manual.describe(config), end="", flush=True)
         case "check":
             _plan(config, Logs(config))
+            if unusable := invalidity(config):
+                raise ConfigError(unusable)
             print("the configuration is fine", flush=True)
         case "serve":
             return _serve(argv, loaded)
@@ -74,6 +78,9 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
     plan = _plan(loaded.config, logs)
     for sentence in (*loaded.notes, *tls.warnings(loaded.config)):
         log.warning("%s", sentence)
+    if unusable := invalidity(loaded.config):
+        # Not the end of the start: clients that do not care should not lose a server for it.
+        log.error("%s", unusable)
     if not plan.workers:
         return run_alone(plan)
     first = [plan]
@@ -83,7 +90,10 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
         if first:
             return first.pop()
         try:
-            return _plan(options.load(argv, os.environ).config, logs)
+            config = options.load(argv, os.environ).config
+            if unusable := invalidity(config):
+                raise PlanError(unusable)
+            return _plan(config, logs)
         except ConfigError as error:
             raise PlanError(str(error)) from None
 
@@ -92,7 +102,9 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
 
 def _plan(config: Config, logs: Logs) -> Plan:
     """What the supervisor has to know. Whatever is wrong is found here, before anything starts."""
-    encryption = tls.server_context(config)
+    encryption = Encryption(config) if config.certfile else None
+    if config.quic_bind:
+        identity(config)
     if config.umask is not None:
         os.umask(config.umask)
     secure = encryption is not None

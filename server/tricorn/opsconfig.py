@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tricorn.forms import BYTES, COUNT, PATH, SECONDS, Group, Names
+from tricorn.forms import BYTES, COUNT, FLAG, PATH, SECONDS, Group, Names
 from tricorn.quicconfig import QuicConfig
 
 RECYCLING = Group("Recycling")
@@ -13,6 +13,18 @@ OPERATION = Group("Operation")
 class OpsConfig(QuicConfig):
     """Times are seconds, sizes are bytes, "" is not set."""
 
+    tls_watch: bool = OPERATION.option(
+        True,
+        "show new connections the certificate that its files have now, without a reload, when they "
+        "change",
+        FLAG,
+    )
+    control_socket: str = OPERATION.option(
+        "",
+        "a unix socket, for the server's own user only, through which serverctl commands the "
+        "master",
+        PATH,
+    )
     max_requests: int = RECYCLING.option(
         0,
         "replace a worker after this many requests, once its replacement is ready; 0 = never",
@@ -36,11 +48,4 @@ class OpsConfig(QuicConfig):
         "replace a worker in the same way that has had more memory than this for 3 seconds; 0 = "
         "never",
         BYTES,
-    )
-
-    control_socket: str = OPERATION.option(
-        "",
-        "a unix socket, for the server's own user only, through which serverctl commands the "
-        "master",
-        PATH,
     )

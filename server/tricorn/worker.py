@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import signal
-import ssl
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tricorn.asgi.exchange import Exchange
@@ -20,13 +19,14 @@ from tricorn.connection import Application, Context, Field, Leaving
 from tricorn.fields import Defaults
 from tricorn.importer import ImportFailed, load_application
 from tricorn.net.accept import Acceptor
+from tricorn.net.rotation import Encryption
 from tricorn.net.tcp import sweep
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 from tricorn.observe.stacks import Stacks
 from tricorn.observe.stats import Stats
+from tricorn.upkeep import Upkeep
 from tricorn.versions import limits_of, versions_of
-from tricorn.wear import Wear
 from tricorn_supervisor.channel import ChildEnd
 from tricorn_supervisor.scoreboard import Field as Column
 from tricorn_supervisor.scoreboard import State
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 def run(
     child: ChildEnd,
     config: Config,
-    encryption: ssl.SSLContext | None,
+    encryption: Encryption | None,
     accesslog: AccessLog | None,
     errorlog: LogFile,
 ) -> int:
@@ -107,7 +107,7 @@ class Worker:
         config: Config,
         application: Application,
         loop: asyncio.AbstractEventLoop,
-        encryption: ssl.SSLContext | None,
+        encryption: Encryption | None,
         accesslog: AccessLog | None,
         errorlog: LogFile,
     ) -> None:
@@ -137,9 +137,9 @@ class Worker:
         )
         versions = versions_of(config, defaults)
         listeners = [(each.socket, each.bind.secure) for each in child.listeners]
-        self.acceptor = Acceptor(
-            self.context, versions, listeners, encryption, child.board, child.row
-        )
+        renewals = [encryption.prepare] if encryption else []
+        shared = encryption.context if encryption else None
+        self.acceptor = Acceptor(self.context, versions, listeners, shared, child.board, child.row)
         self.endpoint: Endpoint | None = None
         if child.datagrams:
             # Only then: it takes longer to import than everything else.
@@ -149,7 +149,9 @@ class Worker:
             self.endpoint = opening.endpoint(
                 self.context, self.defaults[0], limits, child.datagrams, child.secret, ids
             )
-        self.wear = Wear(config, random.random(), time.monotonic())
+            renewals.append(partial(opening.prepare, self.endpoint.terms.configuration, config))
+        watch = encryption.watch if encryption else None
+        self.upkeep = Upkeep(child, config, watch, renewals)
         self.stop = asyncio.Event()
         """No new work: finish what there is."""
         self.at_once = asyncio.Event()
@@ -158,6 +160,7 @@ class Worker:
     async def serve(self) -> int:
         """Returns the exit status."""
         self._listen_to_the_master()
+        self.upkeep.look_for_certificate()
         log_files = [self.errorlog]
         if self.context.accesslog is not None:
             log_files.append(self.context.accesslog.file)
@@ -241,7 +244,7 @@ class Worker:
             defaults.refresh(wall)
         self.acceptor.shed()
         self._publish()
-        self._look_for_wear()
+        self.upkeep.turn(time.monotonic(), sum(self.context.stats.responses))
 
     def _publish(self) -> None:
         stats = self.context.stats
@@ -257,11 +260,6 @@ class Worker:
         row[Column.DROPPED_LOG_LINES] = self.errorlog.dropped + (
             accesslog.file.dropped if accesslog else 0
         )
-
-    def _look_for_wear(self) -> None:
-        requests = sum(self.context.stats.responses)
-        if reason := self.wear.reason(time.monotonic(), requests, self.child.resident):
-            self.child.worn(reason)
 
     async def _drain(self) -> None:
         """Finishes what is open, for graceful_timeout seconds; then ends it."""

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 from aioquic.asyncio.client import connect
 from aioquic.quic.configuration import QuicConfiguration
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.process.quic_load import Client, Tally, roam
 from tests.support.certificates import Authority
-from tests.support.process import serve
+from tests.support.process import run, serve
 from tests.support.qh3client import Ended, visit
 
 pytestmark = pytest.mark.slow
@@ -205,6 +206,54 @@ def test_a_worker_that_is_killed_takes_only_its_own_requests_with_it(tmp_path):
         # It is told by the replacement, which has to start first.
         assert max(seen.resets) < 2.0 and max(seen.newcomers) < 2.0
         assert server.stop() == 0
+
+
+def test_a_certificate_is_exchanged_under_running_workers(tmp_path):  # F22
+    authority = Authority()
+    files = authority.issue(tmp_path, "localhost")
+
+    async def shown(port: int) -> int:
+        options = {"configuration": client_configuration(), "create_protocol": Client}
+        async with connect("127.0.0.1", port, **options) as client:
+            assert await client.ask("/pid") == (200, 10)
+            return client._quic.tls._peer_certificate.serial_number
+
+    def shown_over_tcp() -> int:
+        with server.connect(authority.client_context()) as client:
+            return int(client.socket.getpeercert()["serialNumber"], 16)
+
+    with http3(files, tmp_path) as server, server.connect(authority.client_context()) as lasting:
+        port = port_of(server)
+        worker = lasting.fetch("/pid").text
+        first = asyncio.run(shown(port))
+        assert shown_over_tcp() == first
+
+        authority.issue(tmp_path, "localhost", days=(-3, -1))
+        server.wait_for(r"the old certificate stays: --certfile .* has expired", 2)
+        assert shown_over_tcp() == asyncio.run(shown(port)) == first
+        server.signal(signal.SIGHUP)
+        server.wait_for(r"gen=1 stays: reload refused: --certfile .* has expired")
+
+        authority.issue(tmp_path, "localhost")
+        server.wait_for(r"shows the new certificate$", 2)
+        second = asyncio.run(shown(port))
+        assert shown_over_tcp() == second != first
+        assert lasting.fetch("/pid").text == worker
+
+        # A worker that is forked from the master, which read the first one.
+        os.kill(server.workers()[1], signal.SIGKILL)
+        server.wait_for(r"shows the new certificate$")
+        server.wait_for(r" ready$")
+        assert {shown_over_tcp() for _ in range(8)} == {second}
+
+
+def test_a_certificate_that_quic_cannot_use_is_found_before_anything_starts(tmp_path):
+    key = ec.generate_private_key(ec.SECP521R1())
+    files = Authority().issue(tmp_path, "localhost", key=key)
+    options = (*files.options, "--quic-bind", "127.0.0.1:0", "main:app")
+    for more in ((), ("--check-config",)):
+        ended = run(*options, *more, directory=tmp_path)
+        assert ended.returncode == 2 and "cannot be used for QUIC" in ended.stderr
 
 
 def test_a_certificate_that_clients_must_show_cannot_be_asked_for(files, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,16 @@ def test_certificate_that_is_garbage(tmp_path, authority):
     files = authority.issue(tmp_path, "localhost")
     Path(files.certificate).write_bytes(os.urandom(1000))
     assert "--certfile" in refusal(tmp_path, *files.options)
+
+
+def test_certificate_that_has_expired_is_said_so_and_served(tmp_path, authority):
+    files = authority.issue(tmp_path, "localhost", days=(-2, -1))
+    with serve(tmp_path, *files.options) as server:
+        assert server.said(r"\[ERROR\] --certfile .* has expired on")
+        context = authority.client_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        assert server.fetch("/", context).status == 200
+    assert "has expired" in refusal(tmp_path, *files.options, "--check-config")
 
 
 def test_key_that_is_garbage(tmp_path, authority):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 DAY = timedelta(days=1)
 
 
@@ -61,17 +62,24 @@ class Authority:
         return str(path)
 
     def issue(
-        self, directory: Path, name: str, *, organization: str = "", password: str = ""
+        self,
+        directory: Path,
+        name: str,
+        *,
+        organization: str = "",
+        password: str = "",
+        days: tuple[float, float] = (-1, 1),
+        key: PrivateKey | None = None,
     ) -> Files:
-        """A certificate for `name`, which is a host, or a client."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        """A certificate for `name`, which is a host, or a client; valid on these days from now."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         if organization:
             attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
         names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         certificate = (
-            _builder(x509.Name(attributes), self.name, key)
+            _builder(x509.Name(attributes), self.name, key, days)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(signer, critical=False)
@@ -94,7 +102,10 @@ class Authority:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: PrivateKey,
+    days: tuple[float, float] = (-1, 1),
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -103,8 +114,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
-        .not_valid_after(now + DAY)
+        .not_valid_before(now + days[0] * DAY)
+        .not_valid_after(now + days[1] * DAY)
     )
 
 

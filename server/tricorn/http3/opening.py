@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.logger import QuicFileLogger
 
+from tricorn.certificates import identity
 from tricorn.config import Config, ConfigError
 from tricorn.connection import Context
 from tricorn.fields import Defaults
@@ -33,14 +34,7 @@ def configuration_of(config: Config) -> QuicConfiguration:
         max_datagram_size=config.quic_max_datagram_size,
         max_stream_data=config.quic_initial_stream_window_size,
     )
-    try:
-        made.load_cert_chain(
-            config.certfile, config.keyfile or None, config.keyfile_password or None
-        )
-    except (ValueError, TypeError) as error:
-        raise ConfigError(
-            f"--certfile {config.certfile} cannot be used for QUIC: {error}"
-        ) from None
+    prepare(made, config)()
     if config.qlog_dir:
         try:
             made.quic_logger = QuicFileLogger(config.qlog_dir)
@@ -49,6 +43,20 @@ def configuration_of(config: Config) -> QuicConfiguration:
     if path := os.environ.get("SSLKEYLOGFILE"):
         made.secrets_log_file = open(path, "a", encoding="ascii")  # noqa: SIM115
     return made
+
+
+def prepare(made: QuicConfiguration, config: Config) -> Callable[[], None]:
+    """Read the certificate's files; what is returned shows it to new connections.
+
+    Raises ConfigError.
+    """
+    found = identity(config)
+
+    def show() -> None:
+        made.certificate, made.certificate_chain = found.certificate, found.chain
+        made.private_key = found.key
+
+    return show
 
 
 def endpoint(

@@ -1,0 +1,53 @@
+"""What a worker looks after once a second beside its clients: its wear, and its certificate."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from tricorn.certificates import invalidity
+from tricorn.config import Config, ConfigError
+from tricorn.net.rotation import Watch
+from tricorn.wear import Wear
+from tricorn_supervisor.channel import ChildEnd
+
+Renewal = Callable[[], Callable[[], None]]
+"""Reads a certificate, raising ConfigError; what it returns shows that to new connections."""
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """`watch` and `renewals` are those of TCP and of QUIC, where these have a certificate."""
+
+    def __init__(
+        self, child: ChildEnd, config: Config, watch: Watch | None, renewals: Sequence[Renewal]
+    ) -> None:
+        self._child = child
+        self._config = config
+        self._watch = watch if config.tls_watch else None
+        self._renewals = renewals
+        self._wear = Wear(config, random.random(), time.monotonic())
+
+    def turn(self, now: float, requests: int) -> None:
+        if reason := self._wear.reason(now, requests, self._child.resident):
+            self._child.worn(reason)
+        self.look_for_certificate()
+
+    def look_for_certificate(self) -> None:
+        """Also before the first connection: the master may have read it long ago."""
+        if self._watch is None or not self._watch.changed():
+            return
+        try:
+            if unusable := invalidity(self._config):
+                raise ConfigError(unusable)
+            # All or none: one of them may take what the other cannot use.
+            shows = [prepare() for prepare in self._renewals]
+        except ConfigError as error:
+            log.error("worker=%d the old certificate stays: %s", self._child.number, error)
+            return
+        for show in shows:
+            show()
+        log.info("worker=%d shows the new certificate", self._child.number)
