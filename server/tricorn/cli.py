@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
         case "print":
             print(manual.describe(config), end="", flush=True)
         case "check":
-            _plan(config, Logs(config))
+            _plan(loaded, Logs(config))
             if unusable := invalidity(config):
                 raise ConfigError(unusable)
             print("the configuration is fine", flush=True)
@@ -75,7 +75,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
     logs = Logs(loaded.config)
-    plan = _plan(loaded.config, logs)
+    plan = _plan(loaded, logs)
     for sentence in (*loaded.notes, *tls.warnings(loaded.config)):
         log.warning("%s", sentence)
     if unusable := invalidity(loaded.config):
@@ -90,18 +90,19 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
         if first:
             return first.pop()
         try:
-            config = options.load(argv, os.environ).config
-            if unusable := invalidity(config):
+            again = options.load(argv, os.environ)
+            if unusable := invalidity(again.config):
                 raise PlanError(unusable)
-            return _plan(config, logs)
+            return _plan(again, logs)
         except ConfigError as error:
             raise PlanError(str(error)) from None
 
     return Master(load).run()
 
 
-def _plan(config: Config, logs: Logs) -> Plan:
+def _plan(loaded: options.Loaded, logs: Logs) -> Plan:
     """What the supervisor has to know. Whatever is wrong is found here, before anything starts."""
+    config = loaded.config
     encryption = Encryption(config) if config.certfile else None
     if config.quic_bind:
         identity(config)
@@ -118,6 +119,7 @@ def _plan(config: Config, logs: Logs) -> Plan:
             encryption=encryption,
             accesslog=logs.access(config),
             errorlog=logs.error,
+            variables=loaded.variables,
         ),
         application=config.name or config.application,
         binds=tuple(binds),

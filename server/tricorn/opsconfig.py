@@ -13,6 +13,12 @@ OPERATION = Group("Operation")
 class OpsConfig(QuicConfig):
     """Times are seconds, sizes are bytes, "" is not set."""
 
+    env_file: tuple[str, ...] = OPERATION.option(
+        (),
+        "a file of NAME=VALUE lines: variables for the application, and TRICORN_* ones; what the "
+        "environment has already stays; read again by a reload",
+        PATH,
+    )
     tls_watch: bool = OPERATION.option(
         True,
         "show new connections the certificate that its files have now, without a reload, when they "

@@ -1,10 +1,11 @@
 """Reads the configuration: command line over environment over file over default."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tricorn import envfile
 from tricorn.config import DEFAULTS, LOG_PRESETS, OPTIONS, Config, ConfigError
 from tricorn.forms import Form, Kind
 from tricorn.spellings import (
@@ -30,13 +31,15 @@ class Loaded:
     """A configuration, where it came from, and what the operator wants done with it.
 
     `source` is the file that was read. `notes` are sentences to log, about flags that change
-    nothing. For "help" and "version" nothing is read and `config` holds the defaults.
+    nothing; `variables` are those of --env-file, for the application. For "help" and "version"
+    nothing is read and `config` holds the defaults.
     """
 
     config: Config
     notes: tuple[str, ...] = ()
     source: Path | None = None
     action: Action = "serve"
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Loaded:
@@ -50,17 +53,26 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Loaded:
         return Loaded(DEFAULTS, action=action)
 
     source, table = _file(given, environ)
-    values = _from_table(table, source)
-    values |= _from_environment(environ)
-    values |= _from_flags(given)
-    values |= _from_platform(given, environ, values)
+    values = _collect(given, table, source, environ)
+    variables = envfile.read(values.get("env_file", ()))
+    if variables:
+        values = _collect(given, table, source, {**variables, **environ})
 
     config = replace(DEFAULTS, **values)
     if not config.application and action != "print":
         raise ConfigError("no application is named; write for example: server module:app")
     for mistake in _mistakes(config):
         raise ConfigError(mistake)
-    return Loaded(config, tuple(_notes(given)), source, action)
+    return Loaded(config, tuple(_notes(given)), source, action, variables)
+
+
+def _collect(
+    given: Given, table: Mapping[str, Any], source: Path | None, environ: Mapping[str, str]
+) -> Values:
+    values = _from_table(table, source)
+    values |= _from_environment(environ)
+    values |= _from_flags(given)
+    return values | _from_platform(given, environ, values)
 
 
 def _command_line(argv: Sequence[str]) -> Given:

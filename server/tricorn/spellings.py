@@ -78,7 +78,7 @@ IGNORED = {
 
 # Hypercorn's names for what later versions will do: better said so than sent to a near miss.
 LATER = (
-    r"-[pugD]|alt_svc_headers|daemon|debug|env_file|forwarded_allow_ips|group"
+    r"-[pugD]|alt_svc_headers|daemon|debug|forwarded_allow_ips|group"
     r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|pid(_path)?|preload|proxy_headers"
     r"|statsd_\w+|dogstatsd_tags|user|verify_flags|wsgi_max_body_size"
     r"|(use_)?reload(er)?|reload_(dir|include|exclude|delay)"

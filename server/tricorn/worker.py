@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +56,11 @@ def run(
     encryption: Encryption | None,
     accesslog: AccessLog | None,
     errorlog: LogFile,
+    variables: Mapping[str, str],
 ) -> int:
-    """The life of a worker; returns its exit status."""
+    """The life of a worker; returns its exit status. `variables` are for the application."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
     try:
         application = load_application(
             config.application, factory=config.factory, app_dir=config.app_dir

@@ -110,6 +110,22 @@ def test_reload_reads_the_configuration_again(tmp_path):
         assert server.fetch().headers["x-version"] == "2"
 
 
+def test_reload_reads_the_variables_again(tmp_path):
+    show = SAYING.replace("{text!r}", "(os.environ['WHO'] + os.environ.get('MORE', ''))")
+    variables = tmp_path / "app.env"
+    variables.write_text("WHO=first\nMORE=more\n")
+    with serve(
+        tmp_path, *QUICK, "--env-file", "app.env", application="import os" + show.format()
+    ) as server:
+        assert server.fetch().text == "firstmore"
+        variables.write_text("WHO=second\n")
+        reload(server)
+        assert server.fetch().text == "second"
+        variables.write_text("WHO\n")
+        server.signal(signal.SIGHUP)
+        server.wait_for(r"reload refused: --env-file app.env: line 1 is not NAME=VALUE$")
+
+
 def test_reload_of_a_broken_configuration_says_so_and_changes_nothing(tmp_path):
     config = tmp_path / "tricorn.toml"
     config.write_text("backlog = 100\n")

@@ -81,8 +81,8 @@ def test_run_leaves_the_end_of_the_process_to_main():
 
 
 def quic_plan(*argv: str) -> Plan:
-    config = options.load([*argv, "main:app"], {}).config
-    return cli._plan(config, cli.Logs(config))
+    loaded = options.load([*argv, "main:app"], {})
+    return cli._plan(loaded, cli.Logs(loaded.config))
 
 
 def test_plan_has_what_is_said_of_quic(tmp_path):
