@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 from tricorn.processors import processors
 from tricorn.versions import protocols_of
+from tricorn_supervisor.daemon import detach
+from tricorn_supervisor.identity import Identity, IdentityError, identify
 from tricorn_supervisor.listeners import Bind, ListenError
 from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
 from tricorn_supervisor.steering import SECRET_SIZE
@@ -81,6 +84,8 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
     if unusable := invalidity(loaded.config):
         # Not the end of the start: clients that do not care should not lose a server for it.
         log.error("%s", unusable)
+    if loaded.config.daemon:
+        plan = replace(plan, started=detach())
     if not plan.workers:
         return run_alone(plan)
     first = [plan]
@@ -133,11 +138,21 @@ def _plan(loaded: options.Loaded, logs: Logs) -> Plan:
         respawn_backoff_max=config.respawn_backoff_max,
         reload_settle=config.reload_settle,
         control=config.control_socket,
+        pid=config.pid,
+        identity=_identity(config),
         reopen=logs.reopen,
         quic_binds=tuple(Bind(text, True, ("HTTP/3",)) for text in config.quic_bind),
         steering=config.quic_steering,
         quic_secret=_quic_secret(config),
     )
+
+
+def _identity(config: Config) -> Identity | None:
+    """Raises ConfigError."""
+    try:
+        return identify(config.user, config.group)
+    except IdentityError as error:
+        raise ConfigError(f"--user and --group: {error}") from None
 
 
 def _quic_secret(config: Config) -> bytes:
@@ -160,8 +175,10 @@ class Logs:
 
     def __init__(self, config: Config) -> None:
         """Sends the server's own log to where `config` says. Raises ConfigError."""
+        identity = _identity(config)
+        self._owner = (identity.uid, identity.gid) if identity else None
         try:
-            self.error = errorlog.configure(config)
+            self.error = errorlog.configure(config, self._owner)
         except OSError as error:
             raise ConfigError(f"--error-logfile {config.error_logfile}: {error.strerror}") from None
         self._access: dict[str, LogFile] = {}
@@ -172,7 +189,7 @@ class Logs:
             return None
         if path not in self._access:
             try:
-                self._access[path] = LogFile(path, 1)
+                self._access[path] = LogFile(path, 1, self._owner)
             except OSError as error:
                 raise ConfigError(f"--access-logfile {path}: {error.strerror}") from None
         return AccessLog(self._access[path], config.access_logformat)

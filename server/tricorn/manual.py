@@ -115,13 +115,13 @@ def _groups() -> Iterator[tuple[str, list[tuple[str, Option]]]]:
 
 def _flags(name: str, option: Option) -> str:
     """The flags that people should use."""
+    short = f"{option.names.short}, " if option.names.short else ""
     match option.form.kind:
         case Kind.APPLICATION:
             return option.form.metavar
         case Kind.FLAG:
-            return f"{flag_of(name)}, {flag_of(f'no_{name}')}"
+            return f"{short}{flag_of(name)}, {flag_of(f'no_{name}')}"
         case _:
-            short = f"{option.names.short}, " if option.names.short else ""
             return f"{short}{flag_of(name)} {option.form.metavar}"
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tricorn.forms import BYTES, COUNT, FLAG, PATH, SECONDS, Group, Names
+from tricorn.forms import BYTES, COUNT, FLAG, PATH, SECONDS, TEXT, Group, Names
 from tricorn.quicconfig import QuicConfig
 
 RECYCLING = Group("Recycling")
@@ -13,6 +13,31 @@ OPERATION = Group("Operation")
 class OpsConfig(QuicConfig):
     """Times are seconds, sizes are bytes, "" is not set."""
 
+    user: str = OPERATION.option(
+        "",
+        "the user, by name or number, that workers run as when root starts the server; the master "
+        "stays root",
+        TEXT,
+        Names("-u"),
+    )
+    group: str = OPERATION.option(
+        "",
+        "the group that workers run as, without any other; not set = the user's",
+        TEXT,
+        Names("-g"),
+    )
+    pid: str = OPERATION.option(
+        "",
+        "a file for the master's process ID, which only one server can have at a time",
+        PATH,
+        Names("-p", keys=("pid_path",)),
+    )
+    daemon: bool = OPERATION.option(
+        False,
+        "go into the background once every worker is ready; needs log files",
+        FLAG,
+        Names("-D"),
+    )
     env_file: tuple[str, ...] = OPERATION.option(
         (),
         "a file of NAME=VALUE lines: variables for the application, and TRICORN_* ones; what the "

@@ -280,6 +280,10 @@ def _mistakes(config: Config) -> Iterator[str]:
                 yield f"{name} needs a master that replaces workers: leave out --workers 0"
     if config.max_requests_jitter and not config.max_requests:
         yield "max_requests_jitter is set without max_requests: add --max-requests"
+    if config.daemon:
+        for name in ("error_logfile", "access_logfile"):
+            if getattr(config, name) == "-":
+                yield f"{name} - is the terminal, which --daemon leaves: name a file"
     if config.access_logformat not in LOG_PRESETS and "%(" not in config.access_logformat:
         presets = ", ".join(LOG_PRESETS)
         yield f"access_logformat has no atom such as %(s)s, and is none of {presets}"

@@ -78,9 +78,9 @@ IGNORED = {
 
 # Hypercorn's names for what later versions will do: better said so than sent to a near miss.
 LATER = (
-    r"-[pugD]|alt_svc_headers|daemon|debug|forwarded_allow_ips|group"
-    r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|pid(_path)?|preload|proxy_headers"
-    r"|statsd_\w+|dogstatsd_tags|user|verify_flags|wsgi_max_body_size"
+    r"alt_svc_headers|debug|forwarded_allow_ips"
+    r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|preload|proxy_headers"
+    r"|statsd_\w+|dogstatsd_tags|verify_flags|wsgi_max_body_size"
     r"|(use_)?reload(er)?|reload_(dir|include|exclude|delay)"
 )
 
@@ -115,7 +115,8 @@ def unknown(spelled: str, bare: str, near: Mapping[str, str], where: str = "") -
 def _flags() -> Iterator[tuple[str, Flag]]:
     for name, option in OPTIONS.items():
         if option.form.kind is Kind.FLAG:
-            yield flag_of(name), Flag(name, "on")
+            for spelled in (flag_of(name), option.names.short):
+                yield spelled, Flag(name, "on")
             yield flag_of(f"no_{name}"), Flag(name, "off")
         elif option.form.kind is not Kind.APPLICATION:
             for spelled in (flag_of(name), option.names.short, *option.names.aliases):

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from setproctitle import setproctitle
@@ -12,6 +13,7 @@ from tricorn_supervisor.channel import ChildEnd, open_channel
 from tricorn_supervisor.datagrams import DatagramSocket
 from tricorn_supervisor.lanes import close_alone, derive_secret, open_alone
 from tricorn_supervisor.listeners import close_listeners
+from tricorn_supervisor.pidfile import PidFile
 from tricorn_supervisor.plan import Plan, listen
 from tricorn_supervisor.scoreboard import Field, Scoreboard
 
@@ -23,6 +25,7 @@ class LoneEnd(ChildEnd):
     """Speaks to systemd and to the log where another would speak to its master."""
 
     systemd: notify.Systemd = field(kw_only=True)
+    started: Callable[[], None] = field(kw_only=True)
 
     def beat(self) -> None:
         # Not super(): slots make a dataclass another class than the one written here.
@@ -31,6 +34,10 @@ class LoneEnd(ChildEnd):
 
     def status(self, text: str) -> None:
         self.systemd.status(text)
+
+    def ready(self) -> None:
+        ChildEnd.ready(self)
+        self.started()
 
     def send(self, *pairs: notify.Pair) -> None:
         said = dict(pairs)
@@ -41,7 +48,12 @@ class LoneEnd(ChildEnd):
 
 
 def run_alone(plan: Plan) -> int:
-    """Serve a plan without forking; returns the exit status of its `run`. Raises ListenError."""
+    """Serve a plan without forking; returns the exit status of its `run`.
+
+    Raises ListenError and PlanError.
+    """
+    pidfile = PidFile()
+    pidfile.open(plan.pid)
     listeners = listen(plan)
     parent, sock = open_channel()  # held open, so that the master never seems to die
     datagrams: tuple[DatagramSocket, ...] = ()
@@ -66,10 +78,12 @@ def run_alone(plan: Plan) -> int:
             datagrams=datagrams,
             secret=derive_secret(plan.quic_secret) if datagrams else b"",
             systemd=systemd,
+            started=plan.started,
         )
-        return plan.run(end)
+        return plan.work(end)
     finally:
         parent.close()
         sock.close()
         close_listeners(listeners)
         close_alone(datagrams)
+        pidfile.close()

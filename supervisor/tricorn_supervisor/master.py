@@ -32,6 +32,7 @@ from tricorn_supervisor.endings import Endings
 from tricorn_supervisor.generations import Generations
 from tricorn_supervisor.lanes import Lanes
 from tricorn_supervisor.listeners import Listener, ListenError
+from tricorn_supervisor.pidfile import PidFile
 from tricorn_supervisor.plan import Plan, PlanError
 from tricorn_supervisor.pool import Pool
 from tricorn_supervisor.scoreboard import Field, Scoreboard
@@ -70,6 +71,7 @@ class Master:
         self._slots: dict[int, int] = {}  # by pid
         self._endings = Endings(self._board)
         self._inbox = Inbox()
+        self._pidfile = PidFile()
         self._control = Control()
         self._commands = Commands(self._pool, self._board, self._reopen_logs)
         self._systemd = notify.Systemd()
@@ -79,10 +81,11 @@ class Master:
     def run(self) -> int:
         """Until it is told to stop: 0. If no worker can start: 3, or 1 if none can be forked.
 
-        Raises ListenError.
+        Raises ListenError and PlanError.
         """
         plan = self._generations[1]
         try:
+            self._pidfile.open(plan.pid)
             self._generations.open()
             self._lanes.open(1, plan)
             self._control.open(plan.control)
@@ -94,6 +97,7 @@ class Master:
             self._inbox.close()
             self._commands.finished()
             self._control.close()
+            self._pidfile.close()
             self._lanes.close()
             self._generations.close()
 
@@ -138,6 +142,7 @@ class Master:
         if not self._announced and pool.ready_count >= pool.workers:
             self._announced = True
             self._systemd.ready()
+            self._generations[self._serving].started()
         self._systemd.status(f"{pool.ready_count} of {pool.workers} workers ready")
 
     def _close(self) -> None:
@@ -328,7 +333,7 @@ class Master:
     def _divide(self, child: Child, sock: socket) -> int:
         lane = self._lanes.claim(child)
         self._board.claim(child.slot, child.number, child.generation, lane)
-        run = self._generations[child.generation].run
+        run = self._generations[child.generation].work
         with self._inbox.held():
             if pid := os.fork():
                 return pid
@@ -360,6 +365,7 @@ class Master:
         for end in self._ends.values():
             end.close()
         self._control.leave()
+        self._pidfile.leave()
         return self._generations.take(generation)
 
     def _assist(self, run: Callable[[], int]) -> int:
@@ -374,6 +380,8 @@ class Master:
     def _become_assistant(self, title: str, run: Callable[[], int]) -> int:
         self._leave(0)
         setproctitle(title)
+        if (identity := self._generations[self._serving].identity) is not None:
+            identity.assume()
         return run()
 
 

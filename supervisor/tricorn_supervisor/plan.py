@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tricorn_supervisor.channel import ChildEnd
 from tricorn_supervisor.child import Limits
+from tricorn_supervisor.identity import Identity
 from tricorn_supervisor.listeners import Bind, Listener, open_listeners
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,16 @@ class Plan:
     steering: str = "auto"  # kernel, dispatcher or hash
     quic_secret: bytes = b""  # the operator's, of 32 octets or more; made at the start if empty
     control: str = ""  # path of the control socket
+    pid: str = ""  # path of the file with the master's process ID
+    identity: Identity | None = None  # of workers, and whatever else meets clients
+    started: Callable[[], None] = lambda: None  # in the master: called when all workers are ready
     reopen: Callable[[], None] = lambda: None  # in the master: write to the logs' names again
+
+    def work(self, end: ChildEnd) -> int:
+        """In the process of a worker: with its own rights only. Raises IdentityError."""
+        if self.identity is not None:
+            self.identity.assume()
+        return self.run(end)
 
     @property
     def limits(self) -> Limits:
@@ -57,6 +67,9 @@ def listen(plan: Plan, kept: Sequence[Listener] = ()) -> list[Listener]:
     known = [listener.socket for listener in kept]
     for listener in listeners:
         if listener.socket not in known:
+            if plan.identity is not None and listener.owned is not None:
+                # So that its proxies may have the group, and a successor without root replace it.
+                plan.identity.own(listener.owned.path)
             protocols = ", ".join(listener.bind.protocols)
             log.info("listening on %s%s", listener.address, f" ({protocols})" if protocols else "")
     return listeners

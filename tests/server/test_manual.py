@@ -107,6 +107,8 @@ def _agreeing(made: Config) -> Config:
         made = replace(made, max_requests=0, workers_lifetime=0.0, workers_max_rss=0)
     if not made.max_requests:
         made = replace(made, max_requests_jitter=0)
+    if "-" in (made.error_logfile, made.access_logfile):
+        made = replace(made, daemon=False)
     bind = tuple(each for each in made.bind if each not in made.insecure_bind)
     known = made.access_logformat in LOG_PRESETS or "%(" in made.access_logformat
     return replace(

@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from tricorn.config import OPTIONS
 from tricorn.spellings import FLAGS, IGNORED, KEYS, LATER, SUGAR
 
@@ -26,11 +24,7 @@ def test_nothing_offered_is_said_to_come_later():
     assert not [each for each in bare | set(KEYS) if re.fullmatch(LATER, each)]
 
 
-@pytest.mark.parametrize("flag", ["-p", "-u", "-g", "-D"])
-def test_short_flags_of_other_servers_get_no_other_meaning(flag):
-    assert flag not in FLAGS
-
-
 def test_short_flags_mean_what_they_mean_to_hypercorn():
     meant = {"-b": "bind", "-c": "config", "-k": "worker_class", "-m": "umask", "-w": "workers"}
+    meant |= {"-D": "daemon", "-g": "group", "-p": "pid", "-u": "user"}
     assert {flag: FLAGS[flag].name for flag in meant} == meant

@@ -49,9 +49,9 @@ class LogFileHandler(logging.Handler):
         self.file.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
 
 
-def configure(config: Config) -> LogFile:
+def configure(config: Config, owner: tuple[int, int] | None = None) -> LogFile:
     """Sends both packages' logs to where the configuration says. Raises OSError."""
-    file = LogFile(config.error_logfile, 2)
+    file = LogFile(config.error_logfile, 2, owner)
     handler = LogFileHandler(file)
     handler.setFormatter(JsonFormatter() if config.log_format == "json" else TextFormatter())
     for name in LOGGERS:

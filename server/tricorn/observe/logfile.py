@@ -28,12 +28,13 @@ Later = Callable[[float, Callable[[], None]], object]
 class LogFile:
     """`path` is a file, or "-" for `standard` (a descriptor: 1 or 2)."""
 
-    def __init__(self, path: str, standard: int) -> None:
-        """Raises OSError."""
+    def __init__(self, path: str, standard: int, owner: tuple[int, int] | None = None) -> None:
+        """`owner`: the user and group that are to write to it later. Raises OSError."""
         self.dropped = 0
         """Lines."""
         self._path = path
         self._standard = standard
+        self._owner = owner
         self._lines: list[bytes] = []
         self._size = 0
         self._rest = b""
@@ -107,7 +108,11 @@ class LogFile:
     def _open(self) -> int:
         if self._path != "-":
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
-            return os.open(self._path, flags, 0o640)
+            file = os.open(self._path, flags, 0o640)
+            if self._owner is not None and os.geteuid() == 0:
+                # Or workers could not write to it again after a rotation.
+                os.fchown(file, *self._owner)
+            return file
         mode = os.fstat(self._standard).st_mode
         if stat.S_ISSOCK(mode):  # systemd's journal
             self._socket = socket.socket(fileno=os.dup(self._standard))
