@@ -11,6 +11,17 @@ from tricorn_supervisor.signals import describe
 
 log = logging.getLogger(__name__)
 
+MEANINGS = {
+    Cause.CLEAN: "told to stop, or replaced by a reload; or told to drain by somebody else",
+    Cause.RECYCLE: "replaced because it was worn",
+    Cause.EXCEPTION: "it said why it cannot serve",
+    Cause.EXIT: "of its own, without a word",
+    Cause.SIGNAL: "by a signal that the master has not sent",
+    Cause.OOM: "by the kernel, which was out of memory; from the count of the cgroup",
+    Cause.HANG: "killed: its event loop stood still for heartbeat_timeout",
+    Cause.TIMEOUT: "killed: it took too long to start, to drain or to stop",
+}
+WELL = (Cause.CLEAN, Cause.RECYCLE)  # the others are warnings
 OBEYED = (0, -signal.SIGTERM, -signal.SIGQUIT)
 
 
@@ -18,6 +29,12 @@ OBEYED = (0, -signal.SIGTERM, -signal.SIGQUIT)
 class Ending:
     cause: Cause
     sentence: str
+
+
+def table() -> str:
+    """The table in the README."""
+    rows = [f"| {cause.name.lower()} | {meaning} |" for cause, meaning in MEANINGS.items()]
+    return "\n".join(["| cause | how it ended |", "|---|---|", *rows])
 
 
 def judge(child: Child, status: int, *, failed: bool, starved: bool | None) -> Ending:
@@ -68,7 +85,7 @@ class Endings:
         self._details.pop(child.slot, None)
         ending = judge(child, status, failed=failed, starved=starved)
         self._board.count_ending(ending.cause)
-        level = logging.INFO if ending.cause in (Cause.CLEAN, Cause.RECYCLE) else logging.WARNING
+        level = logging.INFO if ending.cause in WELL else logging.WARNING
         log.log(level, "%s cause=%s %s", child, ending.cause.name.lower(), ending.sentence)
 
     def reasons(self, generation: int) -> list[str]:

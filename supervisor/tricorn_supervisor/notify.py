@@ -19,6 +19,16 @@ FAILED = "X_FAILED"
 DETAIL = "X_DETAIL"
 WORN = "X_WORN"
 
+MEANINGS = {
+    "READY": "it serves",
+    "STOPPING": "it drains, told to or not; if not, it is replaced meanwhile",
+    STATUS: "a sentence for operators",
+    FAILED: "why it cannot serve; its exit follows",
+    DETAIL: "the traceback of that, before it",
+    WORN: "why it should be replaced in its turn; it serves until then",
+}
+"""What a child may say; every other line is passed over."""
+
 DETAIL_LIMIT = 64 * 1024  # bytes of a traceback that are sent
 SEND_TIMEOUT = 1.0
 
@@ -39,6 +49,12 @@ def decode(line: bytes) -> Pair:
     key, _, value = line.decode(errors="replace").partition("=")
     parts = value.split("\\\\")
     return key, "\\".join(part.replace("\\n", "\n").replace("\\r", "\r") for part in parts)
+
+
+def table() -> str:
+    """The table in the README."""
+    rows = [f"| `{key}` | {meaning} |" for key, meaning in MEANINGS.items()]
+    return "\n".join(["| line | what a child says with it |", "|---|---|", *rows])
 
 
 def shorten(text: str, limit: int = DETAIL_LIMIT) -> str:

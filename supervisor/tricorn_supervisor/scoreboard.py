@@ -20,14 +20,14 @@ class State(IntEnum):
 class Cause(IntEnum):
     """How a process of a worker ended."""
 
-    CLEAN = 0  # told to stop, or replaced by a reload
-    RECYCLE = 1  # replaced, because it has served for long or grown large
-    EXCEPTION = 2  # it said why it cannot serve
-    EXIT = 3  # of its own, without a word
+    CLEAN = 0
+    RECYCLE = 1
+    EXCEPTION = 2
+    EXIT = 3
     SIGNAL = 4
     OOM = 5
     HANG = 6
-    TIMEOUT = 7  # killed: it took too long to start, or to end
+    TIMEOUT = 7
 
 
 class Field(IntEnum):

@@ -3,14 +3,17 @@
 import logging
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from tests.supervisor.histories import LIMITS, running
 from tricorn_supervisor.child import Child, Stage
-from tricorn_supervisor.endings import Ending, Endings, judge
+from tricorn_supervisor.endings import MEANINGS, Ending, Endings, judge, table
 from tricorn_supervisor.memory import OomKills, resident
 from tricorn_supervisor.scoreboard import Cause, Scoreboard
+
+README = Path(__file__).parents[2] / "supervisor" / "README.md"
 
 
 def child(**changes) -> Child:
@@ -46,6 +49,11 @@ def test_every_ending_has_a_cause(changes, status, failed, starved, cause, sente
     ending = judge(child(**changes), status, failed=failed, starved=starved)
     assert ending.cause is cause
     assert ending.sentence.startswith(sentence)
+
+
+def test_readme_has_the_table_of_the_code():
+    assert set(MEANINGS) == set(Cause)
+    assert table() in README.read_text()
 
 
 def test_one_line_says_the_cause_and_the_scoreboard_counts_it(caplog):

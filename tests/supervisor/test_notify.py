@@ -41,6 +41,9 @@ def test_shortened_text_fits(text, limit):
     assert short == text or len(text.encode()) > limit
 
 
+README = Path(__file__).parents[2] / "supervisor" / "README.md"
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
@@ -78,6 +81,10 @@ def test_abstract_address_is_understood():
         receiver.bind("")  # the system chooses an abstract name
         Systemd("@" + receiver.getsockname()[1:].decode()).ready()
         assert receiver.recv(100) == b"READY=1\n"
+
+
+def test_readme_has_the_vocabulary_of_the_code():
+    assert notify.table() in README.read_text()
 
 
 def test_watchdog_hears_of_life_twice_within_its_time(service):
