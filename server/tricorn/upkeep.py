@@ -40,6 +40,10 @@ class Upkeep:
         """Also before the first connection: the master may have read it long ago."""
         if self._watch is None or not self._watch.changed():
             return
+        if not self._watch.readable() and not self._child.alone:
+            # As root keeps its keys to itself. It has read them for us before the fork.
+            self._child.reload("the new certificate cannot be read without the master's rights")
+            return
         try:
             if unusable := invalidity(self._config):
                 raise ConfigError(unusable)

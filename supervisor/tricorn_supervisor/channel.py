@@ -101,6 +101,10 @@ class ChildEnd:
         """This worker should be replaced in its turn; it serves until then."""
         self.send((notify.WORN, reason))
 
+    def reload(self, reason: str) -> None:
+        """The master has to read again what this worker may not."""
+        self.send((notify.RELOAD, reason))
+
     def resident(self) -> int:
         """How much memory this process has, in octets; 0 where the system does not say."""
         return resident(os.getpid()) or 0

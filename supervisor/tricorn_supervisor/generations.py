@@ -10,8 +10,8 @@ class Generations:
     """Numbered from 1, also those that fail. Sockets are shared by all that name their address."""
 
     def __init__(self, first: Plan) -> None:
+        self.newest = 1
         self._plans = {1: first}
-        self._tried = 1
         self._listeners: dict[int, list[Listener]] = {}
 
     def __getitem__(self, generation: int) -> Plan:
@@ -20,19 +20,15 @@ class Generations:
     def __contains__(self, generation: int) -> bool:
         return generation in self._plans
 
-    @property
-    def following(self) -> int:
-        return self._tried + 1
-
     def open(self) -> None:
         """Listen for the first one. Raises ListenError."""
         self._listeners[1] = listen(self._plans[1])
 
     def add(self, plan: Plan) -> None:
         """Listen for the following one. Raises ListenError, and has changed nothing then."""
-        self._listeners[self.following] = listen(plan, self._all())
-        self._tried += 1
-        self._plans[self._tried] = plan
+        self._listeners[self.newest + 1] = listen(plan, self._all())
+        self.newest += 1
+        self._plans[self.newest] = plan
 
     def others(self, generation: int) -> list[int]:
         return [other for other in self._plans if other != generation]

@@ -214,6 +214,10 @@ class Master:
                 case notify.WORN:
                     log.info("%s is worn: %s", child, value)
                     self._pool.worn(slot, value)
+                # Its siblings see the same, and are not to cause a second one.
+                case notify.RELOAD if child.generation == self._generations.newest:
+                    log.info("%s asks for a reload: %s", child, value)
+                    self._pool.want_reload()
                 case notify.STATUS:
                     log.debug("%s status: %s", child, value)
                 case notify.DETAIL:
@@ -285,7 +289,7 @@ class Master:
     def _reload(self) -> None:
         self._systemd.reloading()
         self._commands.reload_begins()
-        generation = self._generations.following
+        generation = self._generations.newest + 1
         try:
             plan = _usable(self._load())
             self._lanes.open(generation, plan)

@@ -18,6 +18,7 @@ STATUS = "STATUS"
 FAILED = "X_FAILED"
 DETAIL = "X_DETAIL"
 WORN = "X_WORN"
+RELOAD = "X_RELOAD"
 
 MEANINGS = {
     "READY": "it serves",
@@ -26,6 +27,7 @@ MEANINGS = {
     FAILED: "why it cannot serve; its exit follows",
     DETAIL: "the traceback of that, before it",
     WORN: "why it should be replaced in its turn; it serves until then",
+    RELOAD: "why the master, with its rights, should reload; heard from the newest generation only",
 }
 """What a child may say; every other line is passed over."""
 

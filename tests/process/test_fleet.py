@@ -147,6 +147,28 @@ def test_worker_is_recycled_after_its_requests_and_none_is_lost(tmp_path):  # F1
         assert not before & set(server.workers().values())
 
 
+GROWING = """
+kept = []
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        if scope["path"] == "/grow":
+            kept.append(b"x" * 100_000_000)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"grown"})
+"""
+
+
+def test_worker_that_grows_is_recycled_before_it_hurts(tmp_path):  # F14
+    options = ("--workers-max-rss", "80MiB", "--reload-settle", "0")
+    with serve(tmp_path, *options, application=GROWING) as server:
+        (before,) = server.children()
+        assert server.fetch("/").text == server.fetch("/grow").text == "grown"
+        server.wait_for(r"is worn: \d+\.\d MiB of memory$")
+        server.wait_for(rf"worker=1 gen=1 pid={before} cause=recycle stopped$")
+        assert len(server.children()) == 1
+        assert server.fetch("/").status == 200
+
+
 def test_suspended_worker_is_replaced(tmp_path):  # F11
     with serve(tmp_path, "--heartbeat-timeout", "2", workers=2) as server:
         victim = server.workers()[1]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.process import COMMAND, PATIENCE, clean_environment, run, serve, wait_for_death
 
 pytestmark = pytest.mark.slow
@@ -99,6 +100,25 @@ def test_reload_of_a_server_with_another_user_has_the_rights_of_the_master(direc
         server.signal(signal.SIGHUP)
         server.wait_for("reload complete")
         assert sock.is_socket()
+
+
+@as_root
+def test_certificate_that_only_root_can_read_is_exchanged_by_one_reload(directory):
+    authority = Authority()
+    files = authority.issue(directory, "localhost")
+    options = (*files.options, "-u", "nobody", "--reload-settle", "0")
+    with serve(directory, *options, application=WHO, workers=3) as server:
+
+        def shown() -> str:
+            with server.connect(authority.client_context()) as client:
+                return client.socket.getpeercert()["serialNumber"]
+
+        first = shown()
+        authority.issue(directory, "localhost")
+        server.wait_for("asks for a reload: the new certificate cannot be read")
+        server.wait_for("gen=1 .* stopped$", 3)
+        assert {shown() for _ in range(8)}.isdisjoint({first})
+        assert len(server.said("asks for a reload")) == 1
 
 
 def test_user_that_does_not_exist(tmp_path):

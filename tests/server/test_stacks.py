@@ -22,6 +22,13 @@ def test_every_task_says_its_name_and_where_it_waits():
     assert third.endswith("in waiter") and "test_stacks.py" in third
 
 
+def test_task_that_runs_is_said_to():
+    async def main() -> str:
+        return describe(asyncio.all_tasks(), asyncio.current_task())
+
+    assert asyncio.run(main()).splitlines()[2] == "  runs now, see the stack of its thread"
+
+
 def test_thousands_of_tasks_are_counted_rather_than_written():
     async def main() -> str:
         tasks = {asyncio.create_task(waiter()) for _ in range(MOST_TASKS + 7)}

@@ -64,6 +64,10 @@ class Watch:
         self._known = self._last
         return True
 
+    def readable(self) -> bool:
+        """Whether this process may read them all."""
+        return all(os.access(path, os.R_OK) for path in self._paths)
+
     def _look(self) -> State:
         return tuple(_identify(path) for path in self._paths)
 

@@ -8,11 +8,14 @@ import io
 import logging
 import signal
 from types import FrameType
+from typing import Any
 
 from tricorn.observe.logfile import LogFile
 
 MOST_TASKS = 50
 MOST_FRAMES = 12
+
+Task = asyncio.Task[Any]
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +39,23 @@ class Stacks:
         faulthandler.register(signal.SIGUSR2, file=self._file, chain=True)
 
     def _write(self, number: int, frame: FrameType | None) -> None:
-        log.warning("%s", describe(asyncio.all_tasks(self._loop)))
+        running = asyncio.current_task(self._loop)
+        log.warning("%s", describe(asyncio.all_tasks(self._loop), running))
         # The loop that would write it is what does not turn.
         self._file.flush()
 
 
-def describe(tasks: set[asyncio.Task[object]]) -> str:
-    """A line for each task, and where it waits."""
+def describe(tasks: set[Task], running: Task | None = None) -> str:
+    """A line for each task, and where it waits; `running` is the one whose stack is a thread's."""
     text = io.StringIO()
     text.write(f"{len(tasks)} tasks:\n")
     for task in sorted(tasks, key=lambda task: task.get_name())[:MOST_TASKS]:
         coroutine = task.get_coro()
         name = getattr(coroutine, "__qualname__", repr(coroutine))
         text.write(f"{task.get_name()} {name}\n")
+        if task is running:
+            text.write("  runs now, see the stack of its thread\n")
+            continue
         for frame in task.get_stack(limit=MOST_FRAMES):
             code = frame.f_code
             text.write(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}\n')
