@@ -1,5 +1,6 @@
 """What operators can ask of a running master, and who waits for what becomes of it."""
 
+import json
 import logging
 import os
 import time
@@ -31,7 +32,7 @@ class Commands:
     def ask(self, client: Client, question: Question) -> None:
         command = question.get("command")
         if command not in ("status", "workers"):  # these are asked every second, by watchers
-            log.info("control: %s", " ".join(map(str, question.values())))
+            log.info("control: %s", json.dumps(question))
         now = time.monotonic()
         match command:
             case "status":
@@ -85,7 +86,7 @@ class Commands:
 
     def _scale(self, client: Client, workers: object, now: float) -> None:
         most = self.pool.slots // 2
-        if not isinstance(workers, int) or not 1 <= workers <= most:
+        if type(workers) is not int or not 1 <= workers <= most:
             client.answer(error=f"the number of workers is from 1 to {most}, not {workers!r}")
         elif self.pool.stopping:
             client.answer(error="the server is stopping")

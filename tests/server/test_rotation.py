@@ -118,6 +118,29 @@ def test_new_connections_get_the_new_certificate_and_old_sessions_go_on(tmp_path
     assert resumed.client.session_reused
 
 
+def test_authorities_of_clients_are_exchanged_too(tmp_path):
+    (tmp_path / "clients").mkdir()
+    first, second = Authority("first"), Authority("second")
+    files = first.issue(tmp_path, "localhost")
+    config = Config(
+        certfile=files.certificate,
+        keyfile=files.key,
+        ca_certs=first.write(tmp_path),
+        verify_mode="CERT_REQUIRED",
+    )
+    client = trusting(first)
+    shown = second.issue(tmp_path / "clients", "client")
+    client.load_cert_chain(shown.certificate, shown.key)
+    encryption = Encryption(config)
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        Pair(encryption.context, client, server_hostname="localhost")
+
+    second.write(tmp_path)
+    encryption.prepare()()
+    pair = Pair(encryption.context, client, server_hostname="localhost")
+    assert pair.server.getpeercert()["subject"] == ((("commonName", "client"),),)
+
+
 def test_files_that_are_wrong_change_nothing(tmp_path, config):
     encryption = Encryption(config)
     other = Authority().issue(tmp_path, "other")
