@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Seque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tricorn.filecopy import copy_file
+
 if TYPE_CHECKING:
     from tricorn.config import Config
     from tricorn.fields import Defaults
@@ -35,9 +37,6 @@ Application = Callable[
 
 FOREVER = float("inf")
 """The deadline of what waits for nobody but the application."""
-
-FILE_PART = 256 * 1024
-"""Bytes of a file in memory at once, where the kernel cannot send it by itself."""
 
 BODY_GRACE = 10.0
 """Seconds before a minimum rate is asked of a body."""
@@ -116,6 +115,10 @@ class Endpoints:
     extensions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+Forwarding = Callable[[Request, Endpoints], tuple[Request, Endpoints]]
+"""Puts the client that a trusted proxy names in the place of the proxy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leaving:
     """How a worker that drains takes leave of WebSockets."""
@@ -146,6 +149,8 @@ class Context:
     """Monotonic seconds, as of the last sweep: good enough for a deadline, free to read."""
     draining: bool = False
     leaving: Leaving = field(default_factory=Leaving)
+    forwarding: Forwarding | None = None
+    """None where no proxy is trusted."""
     connections: set[Connection] = field(default_factory=set)
     running: set[Stream] = field(default_factory=set)
     """Streams whose application has not returned yet."""
@@ -213,11 +218,12 @@ class Wire(Protocol):
 class Stream(ABC):
     """One request and what answers it. `feed_*` never await and never raise."""
 
-    __slots__ = ("connection", "context", "id", "request", "task")
+    __slots__ = ("connection", "context", "endpoints", "id", "request", "task")
 
     def __init__(self, connection: Connection, id: int, request: Request) -> None:
         self.connection = connection
         self.context = connection.context
+        self.endpoints = connection.endpoints
         self.id = id
         self.request = request
         self.task: asyncio.Task[None] | None = None
@@ -272,7 +278,12 @@ class Connection(ABC):
         serve = streams[None]
         if request.protocol is not None:
             serve = streams.get(request.protocol, serve)
-        self.streams[id] = stream = serve(self, id, request)
+        if (look := self.context.forwarding) is None:
+            self.streams[id] = stream = serve(self, id, request)
+        else:
+            request, endpoints = look(request, self.endpoints)
+            self.streams[id] = stream = serve(self, id, request)
+            stream.endpoints = endpoints
         return stream
 
     def start(self, stream: Stream) -> None:
@@ -380,21 +391,4 @@ class Connection(ABC):
 
     async def send_file(self, id: int, file: int, offset: int, count: int) -> None:
         """Sends `count` octets of an open file as body data; raises OSError if it is shorter."""
-        await self.copy_file(id, file, offset, count)
-
-    async def copy_file(self, id: int, file: int, offset: int, count: int) -> None:
-        """`send_file` by reading, for transports that have to transform what they send."""
-        import os
-
-        while count:
-            # A disk may block: read in a thread, as the loop has other connections to serve.
-            part = await self.context.loop.run_in_executor(
-                None, os.pread, file, min(count, FILE_PART), offset
-            )
-            if not part:
-                raise OSError(f"the file ended {count} octets early")
-            offset += len(part)
-            count -= len(part)
-            self.send_data(id, part)
-            if not self.room(id):
-                await self.writable(id)
+        await copy_file(self, id, file, offset, count)

@@ -22,6 +22,7 @@ class Kind(Enum):
     FIELD_LINE = "field line"
     APPLICATION = "application"
     PREFIX = "prefix"
+    PEER = "peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,4 @@ SOME_SECONDS = Form(Kind.SECONDS, "SECONDS", minimum=0.1, maximum=2_000_000)
 BYTES = Form(Kind.BYTES, "SIZE")
 OCTAL = Form(Kind.OCTAL, "MODE", maximum=0o777)
 ADDRESS = Form(Kind.ADDRESS, "ADDRESS")
+PEER = Form(Kind.PEER, "ADDRESS,…")

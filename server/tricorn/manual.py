@@ -42,6 +42,7 @@ is not given at all.
 
 * `PORT=8080` stands for `--bind 0.0.0.0:8080`, and is the port of `--host`.
 * `WEB_CONCURRENCY=4` stands for `--workers 4`.
+* `FORWARDED_ALLOW_IPS=10.0.0.0/8` stands for `--forwarded-allow-ips 10.0.0.0/8`.
 
 The variables that Kubernetes makes for a Service called `tricorn` (`TRICORN_SERVICE_HOST`,
 `TRICORN_PORT=tcp://…`) are not mistaken for options.

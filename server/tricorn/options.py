@@ -97,12 +97,22 @@ def _command_line(argv: Sequence[str]) -> Given:
             if text is not None:
                 raise ConfigError(f"{spelled} takes no value")
             text = flag.text
+        elif text is None and _may_stand_alone(flag.name, words):
+            text = "on"
         elif text is None:
             if not words or _split(words[-1])[0] in FLAGS:
                 raise ConfigError(f"{spelled} needs a value")
             text = words.pop()
         given.setdefault(flag.name, []).append((spelled, text))
     return given
+
+
+def _may_stand_alone(name: str, words: Sequence[str]) -> bool:
+    """Whether it is a choice that other servers have as a flag, and no choice follows."""
+    form = OPTIONS[name].form if name in OPTIONS else None
+    if form is None or form.kind is not Kind.CHOICE or "on" not in dict(form.words):
+        return False
+    return not words or words[-1] not in form.choices
 
 
 def _split(word: str) -> tuple[str, str | None]:
@@ -190,20 +200,23 @@ def _from_flags(given: Given) -> Values:
     for name, each in given.items():
         if name in OPTIONS:
             texts = [text for _, text in each]
-            if _many(name) and OPTIONS[name].form.kind is Kind.CHOICE:
+            if _many(name) and OPTIONS[name].form.kind in (Kind.CHOICE, Kind.PEER):
                 texts = [part.strip() for text in texts for part in text.split(",")]
             values[name] = _read(name, texts, each[-1][0])
     return values
 
 
 def _from_platform(given: Given, environ: Mapping[str, str], explicit: Values) -> Values:
-    """The address that other servers' flags or $PORT name, and $WEB_CONCURRENCY."""
+    """The address that other servers' flags or $PORT name, and what other platforms set."""
     values: Values = {}
     port = environ.get("PORT")
     if any(name in given for name in SUGAR):
         values["bind"] = _address(given, port or "8000")
     elif port and "bind" not in explicit:
         values["bind"] = _read("bind", [f"0.0.0.0:{port}"], "PORT")
+    if "forwarded_allow_ips" not in explicit and (peers := environ.get("FORWARDED_ALLOW_IPS")):
+        parts = [part.strip() for part in peers.split(",")]
+        values["forwarded_allow_ips"] = _read("forwarded_allow_ips", parts, "FORWARDED_ALLOW_IPS")
     if "workers" not in explicit and (workers := environ.get("WEB_CONCURRENCY")):
         values["workers"] = _read("workers", [workers], "WEB_CONCURRENCY")
     return values

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from tricorn.forms import ADDRESS, PATH, SOME_SECONDS, TEXT, Form, Group, Kind, choice
+from tricorn.proxyconfig import ProxyConfig
 
 KIB = 1024
 
@@ -10,7 +11,7 @@ QUIC = Group("HTTP/3")
 
 
 @dataclass(frozen=True, slots=True)
-class QuicConfig:
+class QuicConfig(ProxyConfig):
     """Times are seconds, sizes are bytes, "" is not set."""
 
     quic_bind: tuple[str, ...] = QUIC.option(

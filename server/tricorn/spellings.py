@@ -61,6 +61,7 @@ SUGAR = {
 SHORTHANDS = {
     "--access-log": Flag("access_logfile", "-"),
     "--no-access-log": Flag("access_logfile", ""),
+    "--no-proxy-headers": Flag("proxy_headers", "off"),
     "--ws-per-message-deflate": Flag("websocket_per_message_deflate"),  # Uvicorn's takes a value
 }
 
@@ -71,15 +72,14 @@ IGNORED = {
     "--interface": Ignored("the server sees for itself", ("auto", "asgi3", "asgi2")),
     "--use-colors": Ignored("the log has no colours"),
     "--no-use-colors": Ignored("the log has no colours anyway"),
-    "--no-proxy-headers": Ignored("what proxies say of the client is not trusted anyway"),
     "--reset-contextvars": Ignored("every request has a context of its own anyway"),
     "--worker-tmp-dir": Ignored("workers need no temporary files", ANY),
 }
 
 # Hypercorn's names for what later versions will do: better said so than sent to a near miss.
 LATER = (
-    r"alt_svc_headers|debug|forwarded_allow_ips"
-    r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|preload|proxy_headers"
+    r"alt_svc_headers|debug"
+    r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|preload"
     r"|statsd_\w+|dogstatsd_tags|verify_flags|wsgi_max_body_size"
     r"|(use_)?reload(er)?|reload_(dir|include|exclude|delay)"
 )

@@ -7,7 +7,7 @@ accepted; the caller puts in front of it where the value came from.
 import re
 from typing import TypeVar
 
-from tricorn.forms import Form, Kind
+from tricorn.forms import PEER, Form, Kind
 
 Value = bool | int | float | str | tuple[str, ...] | None
 Number = TypeVar("Number", int, float)
@@ -62,6 +62,8 @@ def read_text(form: Form, text: str) -> Value:
             return _application(text)
         case Kind.PREFIX:
             return _prefix(text)
+        case Kind.PEER:
+            return _peer(text)
         case Kind.TEXT | Kind.SECRET:
             return _plain(text)
 
@@ -155,6 +157,8 @@ def accepted(form: Form) -> str:
             return "an application such as module:app"
         case Kind.PREFIX:
             return "a path that starts with /"
+        case Kind.PEER:
+            return "an address, a network such as 10.0.0.0/8, unix or *"
         case Kind.TEXT | Kind.SECRET:
             return "text"
 
@@ -288,3 +292,15 @@ def _prefix(text: str) -> str:
     if text and (not text.startswith("/") or any(each in text for each in "?#")):
         raise ValueError(f"{text!r} is not a path that starts with /")
     return _plain(text).rstrip("/")
+
+
+def _peer(text: str) -> str:
+    if text in ("unix", "*"):
+        return text
+    from ipaddress import ip_network  # 2 ms of a start that may not need it
+
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; accepted is {accepted(PEER)}") from None
+    return text

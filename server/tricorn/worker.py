@@ -15,7 +15,7 @@ from tricorn.asgi.exchange import Exchange
 from tricorn.asgi.lifespan import Lifespan, LifespanFailed
 from tricorn.asgi.websocket import WebSocket
 from tricorn.config import Config
-from tricorn.connection import Application, Context, Field, Leaving
+from tricorn.connection import Application, Context, Field, Forwarding, Leaving
 from tricorn.fields import Defaults
 from tricorn.importer import ImportFailed, load_application
 from tricorn.net.accept import Acceptor
@@ -137,6 +137,7 @@ class Worker:
             state=self.lifespan.state,
             variables=self.lifespan.variables,
             now=time.monotonic(),
+            forwarding=_forwarding(config),
         )
         versions = versions_of(config, defaults)
         listeners = [(each.socket, each.bind.secure) for each in child.listeners]
@@ -335,6 +336,15 @@ def _defaults(config: Config, more: list[Field]) -> Defaults:
     pairs = (line.split(": ", 1) for line in config.header)
     fixed = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in pairs]
     return Defaults(server=config.server_header, date=config.date_header, fixed=(*fixed, *more))
+
+
+def _forwarding(config: Config) -> Forwarding | None:
+    """What finds the client behind a proxy that is trusted; None if no field is believed."""
+    if config.proxy_headers == "off":
+        return None
+    from tricorn.net.forwarded import forwarding  # few servers need it, or ipaddress
+
+    return forwarding(config)
 
 
 def _alternative(child: ChildEnd, config: Config) -> list[Field]:

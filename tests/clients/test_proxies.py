@@ -40,6 +40,9 @@ http {{
             proxy_http_version 1.1;
             proxy_set_header connection "";
             proxy_set_header host $host;
+            proxy_set_header x-forwarded-for $proxy_add_x_forwarded_for;
+            proxy_set_header x-forwarded-proto https;
+            proxy_set_header forwarded "for=192.0.2.66";
             # What fails must be seen, not tried again.
             proxy_next_upstream off;
             proxy_buffering off;
@@ -57,11 +60,21 @@ defaults
     retries 0
     http-reuse always
 frontend front
-    bind unix@{directory}/front
+    bind unix@{directory}/front {accepts}
     default_backend tricorn
 backend tricorn
-    server one {upstream} {version}
+    http-request set-header x-forwarded-for "%[hdr(x-forwarded-for)], 127.0.0.9"
+    http-request set-header x-forwarded-proto https
+    server one {upstream} {version} {sends}
 """
+
+
+SENDS = {
+    "v1": "send-proxy",
+    "v2": "send-proxy-v2",
+    "checked": "send-proxy-v2 proxy-v2-options crc32c",
+}
+"""The PROXY protocol in front of every connection."""
 
 
 @contextmanager
@@ -73,7 +86,9 @@ def proxy(kind, directory, upstream, buffering="off"):
     file = directory / f"{name}.conf"
     template = {"nginx": NGINX, "haproxy": HAPROXY}[name]
     values = {"directory": directory, "upstream": f"127.0.0.1:{upstream}", "buffering": buffering}
-    values["version"] = f"proto {version}" if version else ""
+    values["version"] = f"proto {version}" if version == "h2" else ""
+    values["sends"] = SENDS.get(version, "")
+    values["accepts"] = "accept-proxy" if values["sends"] else ""
     file.write_text(template.format(**values, user=pwd.getpwuid(os.getuid()).pw_name))
     options = ["-c", str(file), "-e", "stderr"] if name == "nginx" else ["-f", str(file), "-db"]
     with (
@@ -189,3 +204,44 @@ def test_reload_behind_the_proxy_is_not_noticed(tmp_path, kind):  # F35
             load.go_on(200)
         assert load.failures == []
         assert not before & set(server.children())
+
+
+WHO = """
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    text = f"{scope['client']} {scope['scheme']} {sorted(scope['extensions'])}"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": text.encode()})
+"""
+
+
+@KINDS
+def test_the_proxy_says_who_the_client_is(tmp_path, kind):
+    options = ("--proxy-headers", "--forwarded-allow-ips", "127.0.0.0/8,unix")
+    sent = [f"x-forwarded-for: {spoof}192.0.2.7" for spoof in ("", "10.6.6.6, ")]
+    with (
+        serve(tmp_path, *options, "--access-logfile", "access", application=WHO) as server,
+        proxy(kind, tmp_path, server.port) as front,
+    ):
+        for field in sent:
+            with Client(str(front)) as client:
+                text = client.fetch("/", "GET", field).text
+            # nginx calls the other end of its own socket "unix:": nobody vouches beyond that.
+            expected = "('127.0.0.1', " if kind == "nginx" else "('192.0.2.7', 0) "
+            assert text.startswith(expected) and " https " in text, text
+        server.stop()
+        assert kind == "nginx" or (tmp_path / "access").read_text().startswith("192.0.2.7")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "checked"])
+def test_the_balancer_announces_whom_it_speaks_for(tmp_path, version):
+    options = ("--proxy-protocol", "v1" if version == "v1" else "v2")
+    with (
+        serve(tmp_path, *options, application=WHO) as server,
+        proxy(f"haproxy-{version}", tmp_path, server.port) as front,
+    ):
+        for address in ("TCP4 192.0.2.7 192.0.2.1", "TCP6 2001:db8::7 2001:db8::1"):
+            with Client(str(front)) as client:
+                client.send(f"PROXY {address} 5123 443\r\n".encode())  # HAProxy is told by us
+                text = client.fetch("/").text
+                assert text.startswith(f"('{address.split()[1]}', 5123) http "), text

@@ -84,6 +84,9 @@ STRATEGIES = {
         unique=True,
         max_size=3,
     ).map(tuple),
+    Kind.PEER: lambda form: st.lists(
+        st.just("unix") | st.ip_addresses().map(str), unique=True, max_size=3
+    ).map(tuple),
     Kind.FIELD_LINE: lambda form: st.lists(WORD.map("x-{0}: {0}".format), max_size=3).map(tuple),
 }
 

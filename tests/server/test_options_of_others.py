@@ -157,3 +157,31 @@ def test_what_changes_nothing_is_noted():
 )
 def test_hypercorn_keys_are_accepted_verbatim(text, name, value):
     assert getattr(config_of(text), name) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--proxy-headers", "m:a"], "x-forwarded"),  # Uvicorn's is a flag
+        (["m:a", "--proxy-headers"], "x-forwarded"),
+        (["--proxy-headers", "forwarded", "m:a"], "forwarded"),
+        (["--proxy-headers=forwarded", "m:a"], "forwarded"),
+        (["--no-proxy-headers", "m:a"], "off"),
+        (["m:a"], "off"),
+    ],
+)
+def test_proxy_headers_are_a_flag_or_a_choice(words, expected):
+    assert load(words, {}).config.proxy_headers == expected
+
+
+def test_who_is_believed_may_be_a_list():
+    words = ["--forwarded-allow-ips", "10.0.0.1, 10.1.0.0/16", "m:a"]
+    assert load(words, {}).config.forwarded_allow_ips == ("10.0.0.1", "10.1.0.0/16")
+    environ = {"FORWARDED_ALLOW_IPS": "*"}
+    assert load(["m:a"], environ).config.forwarded_allow_ips == ("*",)
+    assert load(words, environ).config.forwarded_allow_ips == ("10.0.0.1", "10.1.0.0/16")
+
+
+def test_who_is_believed_must_be_an_address():
+    with pytest.raises(ConfigError, match=r"--forwarded-allow-ips: .*'proxy'.* network"):
+        load(["--forwarded-allow-ips", "proxy", "m:a"], {})

@@ -86,6 +86,7 @@ class Exchange(Stream):
         # Not super().__init__: this is done for every request.
         self.connection = connection
         self.context = context = connection.context
+        self.endpoints = connection.endpoints
         self.id = id
         self.request = request
         self.task = None
@@ -141,7 +142,7 @@ class Exchange(Stream):
         try:
             application = context.application
             await application(
-                http_scope(self.request, context, self.connection.endpoints),
+                http_scope(self.request, context, self.endpoints),
                 self.receive,
                 self.send,
             )

@@ -26,6 +26,7 @@ from tricorn.connection import (
     Wire,
 )
 from tricorn.fields import within_length
+from tricorn.filecopy import copy_file
 from tricorn.http1.guard import H2C
 from tricorn.http1.head import Heads
 from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
@@ -221,7 +222,7 @@ class Http1Connection(Receiving):
                 if await self.wire.sendfile(file, offset, count):
                     framing.remaining -= count
                     return
-        await self.copy_file(id, file, offset, count)
+        await copy_file(self, id, file, offset, count)
 
     @contextmanager
     def _stalling(self, id: int) -> Iterator[None]:

@@ -17,10 +17,16 @@ import ssl
 from collections.abc import Sequence
 from functools import partial
 from heapq import nsmallest
+from typing import TYPE_CHECKING
 
+from tricorn.config import Config
 from tricorn.connection import Context
 from tricorn.net.tcp import TcpWire, Versions
 from tricorn_supervisor.scoreboard import Field, Row, Scoreboard
+
+if TYPE_CHECKING:
+    from tricorn.net.proxy import Announced
+    from tricorn.net.trust import Trusted
 
 BURST = 16
 """Connections that are accepted at one wake-up; the rest is for the siblings."""
@@ -77,6 +83,8 @@ class Acceptor:
         """`listeners` are sockets, each with whether it is for TLS."""
         self.context = context
         self.limit = connection_limit(context.config.limit_connections)
+        self._announcing = _announcing(context.config)
+        """Who begins with a header of the PROXY protocol."""
         self.held = 0
         """Connections, those in a TLS handshake included."""
         self._versions = versions
@@ -171,24 +179,43 @@ class Acceptor:
             task.add_done_callback(self._handshaken)
 
     async def _connect(self, sock: socket.socket, secure: bool) -> None:
-        wire = TcpWire(self.context, self._versions, self._release, secure=secure)
+        wire: TcpWire | None = None
         try:
+            announced = await self._announcement(sock)
+            wire = made = TcpWire(
+                self.context, self._versions, self._release, secure=secure, announced=announced
+            )
             if secure:
                 await self.context.loop.connect_accepted_socket(
-                    lambda: wire,
+                    lambda: made,
                     sock,
                     ssl=self._encryption,
                     ssl_handshake_timeout=self.context.config.ssl_handshake_timeout,
                     ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
                 )
             else:
-                await self.context.loop.connect_accepted_socket(lambda: wire, sock)
+                await self.context.loop.connect_accepted_socket(lambda: made, sock)
         except OSError as error:  # ssl.SSLError is one
             log.debug("client=%s connection failed: %s", _name(sock), error)
         finally:
-            if not wire.used:
+            if wire is None or not wire.used:
                 sock.close()
                 self._release()
+
+    async def _announcement(self, sock: socket.socket) -> Announced | None:
+        """The header of the PROXY protocol, of those who have to begin with one."""
+        if self._announcing is None:
+            return None
+        from tricorn.net import proxy
+
+        host = _host(sock)
+        if not self._announcing.has(host):
+            return None
+        try:
+            return await proxy.receive(sock, self.context.config.proxy_protocol, self.context.loop)
+        except proxy.ProxyError as error:
+            self._complain(f"a connection of {host} is closed for its PROXY header: %s", error)
+            raise
 
     def _release(self) -> None:
         """A connection has ended."""
@@ -219,6 +246,20 @@ class Acceptor:
         if now >= self._logged + LOG_INTERVAL:
             self._logged = now
             log.warning(message, detail)
+
+
+def _announcing(config: Config) -> Trusted | None:
+    if config.proxy_protocol == "off":
+        return None
+    from tricorn.net.trust import Trusted  # few servers need it, or ipaddress
+
+    return Trusted(config.proxy_allow_from)
+
+
+def _host(sock: socket.socket) -> str | None:
+    """The address of the other end; None if that is a unix socket's."""
+    name = sock.getpeername()
+    return name[0] if isinstance(name, tuple) else None
 
 
 def _name(sock: socket.socket) -> object:

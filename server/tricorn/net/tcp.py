@@ -15,11 +15,14 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tricorn.connection import Connection, Context, Endpoints, Gone, Wire
 from tricorn.net import tls
 from tricorn.waiters import Waiters
+
+if TYPE_CHECKING:
+    from tricorn.net.proxy import Announced
 
 WRITE_HIGH_WATER = 64 * 1024
 """Octets buffered towards a peer above which its streams wait."""
@@ -49,6 +52,7 @@ class TcpWire(asyncio.Protocol):
     """The transport of one client connection, as its `Connection` sees it."""
 
     __slots__ = (
+        "_announced",
         "_closed",
         "_connection",
         "_context",
@@ -67,12 +71,19 @@ class TcpWire(asyncio.Protocol):
     data_received: Callable[[bytes], None]  # type: ignore[assignment]  # a method there
 
     def __init__(
-        self, context: Context, versions: Versions, closed: Callable[[], None], *, secure: bool
+        self,
+        context: Context,
+        versions: Versions,
+        closed: Callable[[], None],
+        *,
+        secure: bool,
+        announced: Announced | None = None,
     ) -> None:
         self._context = context
         self._versions = versions
         self._closed = closed
         self._secure = secure
+        self._announced = announced
         self._connection: Connection | None = None
         self._waiting = Waiters()
         self._held = b""
@@ -261,9 +272,21 @@ class TcpWire(asyncio.Protocol):
             _host_port(info("sockname")) or _path(info("sockname")),
             "https" if encrypted else "http",
         )
+        if self._announced is not None:
+            announce(endpoints, self._announced)
         if encrypted:
             endpoints.extensions["tls"] = tls.describe(encrypted)
         return endpoints
+
+
+def announce(endpoints: Endpoints, said: Announced) -> None:
+    """Puts whom a load balancer speaks for in its own place."""
+    if said.server is not None:
+        endpoints.client, endpoints.server = said.client, said.server
+    if said.secure:
+        endpoints.scheme = "https"
+    if said.tlvs:
+        endpoints.extensions["tricorn.proxy"] = {"tlvs": said.tlvs}
 
 
 def _host_port(name: Any) -> tuple[str, int] | None:

@@ -74,7 +74,7 @@ class AccessLog:
         aborted: bool,
     ) -> None:
         """A request that an application has seen, and its response; see Entry."""
-        endpoints, worker = stream.connection.endpoints, stream.context.worker
+        endpoints, worker = stream.endpoints, stream.context.worker
         self.record(
             Entry(
                 endpoints, stream.request, status, fields, sent, opened, first_sent, aborted, worker

@@ -171,9 +171,7 @@ class Speaking(Stream):
 
     def _fail(self, failure: Failed) -> None:
         """RFC6455§7.1.7: says why, and ends without waiting for an answer."""
-        log.debug(
-            "client=%s websocket failed: %s", self.connection.endpoints.client, failure.reason
-        )
+        log.debug("client=%s websocket failed: %s", self.endpoints.client, failure.reason)
         if self.state == OPEN:
             self._send_frame(close_frame(failure.code, failure.reason))
         self._end(failure.code, failure.reason, aborted=True)
@@ -200,7 +198,7 @@ class Speaking(Stream):
             if not interval:
                 return min(self.deadline, now + LOOK) if self.deadline < FOREVER else FOREVER
             if self.pinged and silence >= interval + config.websocket_ping_timeout:
-                log.debug("client=%s answers no ping", self.connection.endpoints.client)
+                log.debug("client=%s answers no ping", self.endpoints.client)
                 self._send_frame(close_frame(INTERNAL_ERROR, "no answer to a ping"))
                 self._end(ABNORMAL, "", aborted=True)
             elif silence >= interval and not self.pinged:

@@ -57,9 +57,7 @@ class WebSocket(Speaking):
         context = self.context
         try:
             if self._acceptable():
-                scope = websocket_scope(
-                    self.request, context, self.connection.endpoints, self.offered
-                )
+                scope = websocket_scope(self.request, context, self.endpoints, self.offered)
                 await context.application(scope, self.receive, self.send)
                 self._returned()
         except asyncio.CancelledError:
@@ -87,7 +85,7 @@ class WebSocket(Speaking):
         try:
             self.offered = handshake.check(self.request, self.context.config.websocket_origin)
         except Refused as refusal:
-            client = self.connection.endpoints.client
+            client = self.endpoints.client
             log.debug("client=%s status=%d refused: %s", client, refusal.status, refusal.reason)
             fields = ((b"sec-websocket-version", handshake.VERSION),) * (refusal.status == 426)
             self._deny(refusal.status, fields, refusal.reason.encode() + b"\n")
