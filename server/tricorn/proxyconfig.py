@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tricorn.forms import PEER, Group, choice
+from tricorn.forms import FLAG, PEER, Group, choice
 
 PROXIES = Group("Proxies")
 LOCAL = ("127.0.0.1", "::1", "unix")
@@ -28,6 +28,12 @@ class ProxyConfig:
         ("for", "proto"),
         "what is taken from them: the client's address, the scheme, the host",
         choice("for", "proto", "host"),
+    )
+    underscores_in_headers: bool = PROXIES.option(
+        False,
+        "pass on fields whose names have an underscore; otherwise they are left out, as an "
+        "application may take X_Forwarded_For for X-Forwarded-For",
+        FLAG,
     )
     proxy_protocol: str = PROXIES.option(
         "off",

@@ -8,7 +8,7 @@ of known fields is validated by looking at integers. What is malformed costs its
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tricorn.connection import ApplicationError, Broken, Field, Fields, Refused, Request
@@ -83,6 +83,18 @@ def classify(name: bytes, value: bytes) -> int:
     if name == b"te":
         return ORDINARY if value == b"trailers" else MALFORMED
     return SPECIAL.get(name, ORDINARY)
+
+
+def classifier(limits: Limits) -> Callable[[bytes, bytes], int]:
+    """`classify`, for fields whose names may have underscores or not."""
+    if limits.underscores:
+        return classify
+
+    def without_underscores(name: bytes, value: bytes) -> int:
+        kind = classify(name, value)
+        return DROPPED if kind == ORDINARY and b"_" in name else kind
+
+    return without_underscores
 
 
 def request_of(

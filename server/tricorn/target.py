@@ -25,6 +25,8 @@ class Limits:
     body: int = 0
     names: frozenset[bytes] = frozenset()
     """The hosts that are served, in lower case and without ports; empty for all of them."""
+    underscores: bool = True
+    """Whether names of fields may have any: CGI's variables show them and hyphens alike."""
 
     def misdirected(self, authority: bytes) -> bool:
         """Whether the request is for a host that this server does not answer for."""

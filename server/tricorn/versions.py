@@ -19,6 +19,7 @@ def limits_of(config: Config) -> Limits:
         config.limit_request_head,
         config.max_request_body_size,
         frozenset(name.lower().encode("idna") for name in config.server_name),
+        config.underscores_in_headers,
     )
 
 

@@ -874,3 +874,20 @@ def test_who_ends_its_direction_after_the_request_still_gets_the_answer(connect)
     gate.open()
     peer.settle()
     assert peer.result(id).body == b"hello" and peer.closed
+
+
+@pytest.mark.parametrize("passed_on", [False, True])
+def test_names_with_underscores_are_left_out_unless_they_are_wanted(connect, passed_on):
+    """P-02 of the attack catalogue: to CGI's variables and WSGI they look like hyphens."""
+    seen = []
+
+    async def application(scope, receive, send):
+        seen.append([name for name, _ in scope["headers"]])
+        await apps.hello(scope, receive, send)
+
+    peer = connect(application, Config(underscores_in_headers=passed_on))
+    for _ in range(2):
+        peer.fetch("/", headers=((b"x_forwarded_for", b"evil"), (b"x-a", b"1")))
+    for names in seen:
+        assert (b"x_forwarded_for" in names) is passed_on
+        assert b"x-a" in names

@@ -162,7 +162,7 @@ def test_a_field_that_cannot_be_costs_its_stream(field):  # §8.2.1, §8.2.2
 )
 def test_a_field_that_can_be_is_taken(field):
     app = apps.Recorder()
-    connected(app).send(asking([*GET, field]))
+    connected(app, Config(underscores_in_headers=True)).send(asking([*GET, field]))
     assert field in app.call.scope["headers"]
 
 

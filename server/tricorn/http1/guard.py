@@ -8,7 +8,7 @@ differently by some other program in front of us, which is how requests are smug
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import h11
 
@@ -101,13 +101,18 @@ def guarded(head: bytes, limits: Limits, upgrades: Collection[str | None]) -> Re
         target,
         authority or b"",
         *split_target(target),
-        tuple(event.headers),
+        tuple(event.headers) if limits.underscores else _without_underscores(event.headers),
         length,
         persistent,
         protocol,
         _check_expect(fields, version),
         b"trailers" in _tokens(fields, b"te"),
     )
+
+
+def _without_underscores(headers: Iterable[Field]) -> tuple[Field, ...]:
+    """CVE-2015-0219: a proxy removes X-Forwarded-For of its clients, and not X_Forwarded_For."""
+    return tuple(field for field in headers if b"_" not in field[0])
 
 
 def _check_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, str]:

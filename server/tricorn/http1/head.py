@@ -130,6 +130,8 @@ class Heads:
             return None
         name, value = match.groups()
         name = name.lower()
+        if b"_" in name and not self.limits.underscores:
+            return None
         field = (name, value.rstrip(b" \t"))
         if name in SPECIAL:
             return self.special.recall(line) or self._special(line, field)

@@ -8,7 +8,7 @@ from tricorn.fields import Defaults, Memory
 from tricorn.http2 import frames
 from tricorn.http2.header_blocks import Decoder, Encoder, Literal, Vocabulary
 from tricorn.http2.representations import literal_block
-from tricorn.sections import DATE, PSEUDO, SAID, SERVER, classify
+from tricorn.sections import DATE, PSEUDO, SAID, SERVER, classifier
 from tricorn.target import Limits
 
 Head = tuple[bytes, int | None, int]
@@ -28,7 +28,7 @@ class Shared:
         self.most_resets = config.h2_max_resets
         self.head_size = config.h2_max_header_list_size
         self.tree_alone = config.priority == "rfc7540"
-        self.vocabulary = Vocabulary(classify)
+        self.vocabulary = Vocabulary(classifier(limits))
         self.literals: Memory[Field, Literal] = Memory()
         self.endings = [b""] * ((DATE | SERVER) + 1)
         """The block of the fields that the server adds to a response: Date, Server and so on.

@@ -16,7 +16,7 @@ from tricorn.connection import Field, Refused, Request
 from tricorn.fields import Defaults, Memory
 from tricorn.http3 import frames
 from tricorn.http3.frames import Code, ConnectionFault
-from tricorn.sections import DATE, PSEUDO, SAID, SERVER, Entry, classify
+from tricorn.sections import DATE, PSEUDO, SAID, SERVER, Entry, classifier
 from tricorn.target import Limits
 
 Head = tuple[bytes, int | None, int, bytes | None]
@@ -48,6 +48,7 @@ class Shared:
         """By its section, and whether that is all of it."""
         self.heads: Memory[tuple[int, tuple[Field, ...]], Head] = Memory()
         self.kinds: Memory[Field, int] = Memory()
+        self.classify = classifier(limits)
         self.endings = [b""] * ((DATE | SERVER) + 1)
         """The lines that the server adds, by what the application has said itself."""
         defaults.watchers.append(self.refresh)
@@ -81,7 +82,7 @@ class Shared:
         for field in fields:
             kind = kinds.young.get(field)
             if kind is None and (kind := kinds.recall(field)) is None:
-                kind = classify(*field)
+                kind = self.classify(*field)
                 if len(field[0]) + len(field[1]) < 256:
                     kinds.keep(field, kind)
             entries.append((field, kind, 0))

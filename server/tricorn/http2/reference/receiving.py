@@ -25,7 +25,7 @@ from tricorn.connection import (
     Wire,
 )
 from tricorn.http2.reference.machine import Failed, Machine
-from tricorn.sections import Entry, Malformed, classify, request_of, trailers_of
+from tricorn.sections import Entry, Malformed, classifier, request_of, trailers_of
 from tricorn.target import Limits
 from tricorn.waiters import Waiters
 
@@ -76,6 +76,7 @@ class Receiving(Connection):
 
     __slots__ = (
         "budget",
+        "classify",
         "ended",
         "feeding",
         "flows",
@@ -94,6 +95,7 @@ class Receiving(Connection):
     def __init__(self, context: Context, wire: Wire, endpoints: Endpoints, limits: Limits) -> None:
         super().__init__(context, wire, endpoints)
         self.limits = limits
+        self.classify = classifier(limits)
         self.machine = Machine(context.config)
         self.flows: dict[int, Flow] = {}
         self.fresh: list[Stream] = []
@@ -144,11 +146,11 @@ class Receiving(Connection):
     def _take(self, event: events.Event) -> None:
         match event:
             case events.RequestReceived(stream_id=id):
-                self._begin(id, _entries(event.headers), ended=event.stream_ended is not None)
+                self._begin(id, self._entries(event.headers), ended=event.stream_ended is not None)
             case events.DataReceived(stream_id=id):
                 self._take_data(id, event)
             case events.TrailersReceived(stream_id=id):
-                self._take_trailers(id, _entries(event.headers))
+                self._take_trailers(id, self._entries(event.headers))
             case events.StreamReset(stream_id=id):
                 self._drop(id)
                 self._spend()
@@ -389,12 +391,10 @@ class Receiving(Connection):
     def _close(self) -> None:
         """Ends the connection; what is buffered still leaves."""
 
-
-def _entries(headers: Iterable[tuple[bytes | str, bytes | str]] | None) -> list[Entry]:
-    """Each field with its kind; hyper-h2 gives octets, as it is configured."""
-    fields = [(name, value) for name, value in headers or ()]
-    return [
-        ((name, value), classify(name, value), len(name) + len(value) + 32)
-        for name, value in fields
-        if isinstance(name, bytes) and isinstance(value, bytes)
-    ]
+    def _entries(self, headers: Iterable[tuple[bytes | str, bytes | str]] | None) -> list[Entry]:
+        """Each field with its kind; hyper-h2 gives octets, as it is configured."""
+        return [
+            ((name, value), self.classify(name, value), len(name) + len(value) + 32)
+            for name, value in headers or ()
+            if isinstance(name, bytes) and isinstance(value, bytes)
+        ]
