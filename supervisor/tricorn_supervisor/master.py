@@ -275,9 +275,9 @@ class Master:
                 log.error("gen=%d given up: %s; gen=%d stays", generation, reason, self._serving)
                 self._forget([generation])
             case Reloaded(generation):
+                self._forget(self._generations.others(generation))
                 log.info("gen=%d reload complete", generation)
                 self._commands.reloaded(generation)
-                self._forget(self._generations.others(generation))
                 setproctitle(f"server: master [{self._generations[generation].application}]")
             case Finish():
                 raise AssertionError("the loop returns instead")
