@@ -131,7 +131,9 @@ def test_transports_do_not_know_what_is_spoken_over_them():
 
 def test_pool_decides_without_touching_the_system():
     system = ("os", "signal", "socket", "select", "time", "subprocess")
-    assert strays(("tricorn_supervisor.pool",), system) == [], "pool.py decides, master.py does"
+    assert strays(("tricorn_supervisor.delay", "tricorn_supervisor.pool"), system) == [], (
+        "pool.py decides, master.py does"
+    )
 
 
 @pytest.mark.parametrize("library", HOMES)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from pathlib import Path
 
-from tricorn import __version__, manual, options, worker
+from tricorn import __version__, admin, manual, options, worker
 from tricorn.certificates import identity, invalidity
 from tricorn.config import AUTO, Config, ConfigError
 from tricorn.net import tls
@@ -28,6 +29,10 @@ from tricorn_supervisor.steering import SECRET_SIZE
 
 USAGE = 2
 """Exit status for whatever the operator has to mend."""
+PATIENCE_OF_PLATFORMS = 30
+"""Seconds between TERM and KILL in Kubernetes, unless the pod says otherwise."""
+MARGIN = 2
+"""Seconds for what a stop does besides waiting."""
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +84,8 @@ def run(argv: Sequence[str]) -> int:
 def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
     logs = Logs(loaded.config)
     plan = _plan(loaded, logs)
-    for sentence in (*loaded.notes, *tls.warnings(loaded.config)):
+    config = loaded.config
+    for sentence in (*loaded.notes, *tls.warnings(config), *_too_slow(config)):
         log.warning("%s", sentence)
     if unusable := invalidity(loaded.config):
         # Not the end of the start: clients that do not care should not lose a server for it.
@@ -115,6 +121,7 @@ def _plan(loaded: options.Loaded, logs: Logs) -> Plan:
         os.umask(config.umask)
     secure = encryption is not None
     binds = [Bind(text, secure, protocols_of(config, secure=secure)) for text in config.bind]
+    health = tuple(Bind(text, False, ("health", "metrics")) for text in config.health_bind)
     plain = protocols_of(config, secure=False)
     binds.extend(Bind(text, False, plain) for text in config.insecure_bind)
     return Plan(
@@ -144,7 +151,23 @@ def _plan(loaded: options.Loaded, logs: Logs) -> Plan:
         quic_binds=tuple(Bind(text, True, ("HTTP/3",)) for text in config.quic_bind),
         steering=config.quic_steering,
         quic_secret=_quic_secret(config),
+        admin=partial(admin.run, config=config, errorlog=logs.error) if health else None,
+        admin_binds=health,
+        drain_delay=config.drain_delay,
     )
+
+
+def _too_slow(config: Config) -> Iterator[str]:
+    """Whether a stop may take longer than what stops us waits before it kills."""
+    spans = ("drain_delay", "graceful_timeout", "shutdown_timeout")
+    seconds = sum(getattr(config, name) for name in spans)
+    if seconds > PATIENCE_OF_PLATFORMS:
+        terms = " + ".join(f"{name} {getattr(config, name):g}" for name in spans)
+        yield (
+            f"a stop may take {terms} = {seconds:g} s, and Kubernetes kills after "
+            f"{PATIENCE_OF_PLATFORMS} s: set terminationGracePeriodSeconds (or systemd's "
+            f"TimeoutStopSec) to {ceil(seconds) + MARGIN} or more, or lower one of these"
+        )
 
 
 def _identity(config: Config) -> Identity | None:

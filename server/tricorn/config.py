@@ -24,7 +24,7 @@ from tricorn.forms import (
     Option,
     choice,
 )
-from tricorn.opsconfig import OpsConfig
+from tricorn.observeconfig import ObserveConfig
 
 AUTO = -1  # workers: one for each processor that this process may use
 LOG_PRESETS = ("common", "combined", "json")
@@ -47,7 +47,7 @@ LOGGING = Group("Logging")
 
 
 @dataclass(frozen=True, slots=True)
-class Config(OpsConfig):
+class Config(ObserveConfig):
     """Everything the operator decided. Times are seconds, sizes are bytes, "" is not set."""
 
     application: str = APPLICATION.option(

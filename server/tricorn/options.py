@@ -277,6 +277,11 @@ def _mistakes(config: Config) -> Iterator[str]:
     for address in {each for each in addresses if addresses.count(each) > 1}:
         yield f"the address {address} is given twice: leave one out"
 
+    if not config.workers:
+        for name in ("health_bind", "drain_delay"):
+            if getattr(config, name):
+                yield f"{name} needs a master: add --workers 1, or leave {name} out"
+
     if not config.alpn:
         yield "alpn names no version of HTTP: leave it out, or name http/1.1"
     for name in config.server_name:

@@ -68,6 +68,18 @@ def run(
     except ImportFailed as failure:
         child.failed(failure.sentence, failure.detail)
         return APPLICATION_FAILED
+    return live(child, config, application, encryption, accesslog, errorlog)
+
+
+def live(
+    child: ChildEnd,
+    config: Config,
+    application: Application,
+    encryption: ssl.SSLContext | None,
+    accesslog: AccessLog | None,
+    errorlog: LogFile,
+) -> int:
+    """What follows once there is an application."""
     loop = new_loop(config.worker_class)
     asyncio.set_event_loop(loop)
     try:

@@ -23,6 +23,7 @@ class Limits:
     shutdown_timeout: float
     respawn_backoff_max: float
     reload_settle: float
+    drain_delay: float = 0.0
 
     def backoff(self, streak: int) -> float:
         """The pause after that many crashes in a row: 0, 0.1, 0.2, 0.4 … respawn_backoff_max."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from tricorn_supervisor.child import Child, Stage
 from tricorn_supervisor.control import Client, Question
+from tricorn_supervisor.delay import DelayedPool
 from tricorn_supervisor.memory import resident
-from tricorn_supervisor.pool import Pool
 from tricorn_supervisor.scoreboard import Field, Scoreboard
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Commands:
     """Answers at once what it can; reloads and the end of the server, when they have happened."""
 
-    pool: Pool
+    pool: DelayedPool
     board: Scoreboard
     reopen_logs: Callable[[], None]
     _started: float = field(init=False, default_factory=time.monotonic)
@@ -44,14 +44,14 @@ class Commands:
             case "logs-reopen":
                 self.reopen_logs()
                 client.answer()
-            case "reload" if self.pool.stopping:
+            case "reload" if self.pool.draining:
                 client.answer(error="the server is stopping")
             case "reload":
                 self._asked.append(client)
                 self.pool.want_reload()
             case "drain":
                 self._ending.append(client)
-                if not self.pool.stopping:  # asking twice would stop it at once
+                if not self.pool.draining:  # asking twice would go a step on
                     self.pool.stop(now)
             case "stop":
                 self._ending.append(client)
@@ -112,6 +112,8 @@ class Commands:
         pool = self.pool
         if pool.stopping:
             return "stopping"
+        if pool.draining:
+            return "draining"
         if pool.trial is not None or pool.rolling:
             return "reloading"
         return "serving" if pool.ready_count >= pool.workers else "starting"

@@ -84,12 +84,16 @@ class Lanes:
         """In the forked process: its sockets. Those of others are closed."""
         lane = self._leases.lane_of(child)
         mine = self._groups.get(child.generation, []) if lane is not None else []
+        self.leave(mine)
+        return tuple(group.take(lane) for group in mine if lane is not None)
+
+    def leave(self, kept: Sequence[Group] = ()) -> None:
+        """In a forked process: close what it does not keep."""
         for group in self._all():
-            if group not in mine:
+            if group not in kept:
                 group.close()
         if self._router:
             self._router.leave()
-        return tuple(group.take(lane) for group in mine if lane is not None)
 
     def release(self, child: Child) -> None:
         """The process is gone, or was not forked."""

@@ -7,6 +7,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from socket import socket
 
 from setproctitle import setproctitle
@@ -23,18 +24,19 @@ from tricorn_supervisor.actions import (
     Send,
     Spawn,
 )
+from tricorn_supervisor.admin import Admin
 from tricorn_supervisor.alone import run_alone
 from tricorn_supervisor.channel import ChildEnd, ParentEnd, open_channel
 from tricorn_supervisor.child import Child, Stage
 from tricorn_supervisor.commands import Commands
 from tricorn_supervisor.control import Control
+from tricorn_supervisor.delay import DelayedPool
 from tricorn_supervisor.endings import Endings
 from tricorn_supervisor.generations import Generations
 from tricorn_supervisor.lanes import Lanes
 from tricorn_supervisor.listeners import Listener, ListenError
 from tricorn_supervisor.pidfile import PidFile
-from tricorn_supervisor.plan import Plan, PlanError
-from tricorn_supervisor.pool import Pool
+from tricorn_supervisor.plan import Plan, PlanError, usable
 from tricorn_supervisor.scoreboard import Field, Scoreboard
 from tricorn_supervisor.signals import Inbox
 
@@ -43,7 +45,6 @@ __all__ = ["Master", "Plan", "PlanError", "run_alone"]
 log = logging.getLogger(__name__)
 
 SLOTS = 1024  # processes of all generations at a time; a row is 192 bytes of shared memory
-MOST_WORKERS = SLOTS // 2  # a reload needs a second one of each at worst
 
 ORDERS = {
     Order.TERM: signal.SIGTERM,
@@ -62,11 +63,12 @@ class Master:
 
     def __init__(self, load: Callable[[], Plan]) -> None:
         self._load = load
-        plan = _usable(load())
+        plan = usable(load(), SLOTS)
         self._generations = Generations(plan)
-        self._pool = Pool(plan.limits, plan.workers, SLOTS)
+        self._pool = DelayedPool(plan.limits, plan.workers, SLOTS)
         self._board = Scoreboard(SLOTS)
-        self._lanes = Lanes(self._assist)
+        self._lanes = Lanes(partial(self._assist, "dispatcher"))
+        self._admin = Admin(partial(self._assist, "admin"), self._board)
         self._ends: dict[int, ParentEnd] = {}  # by slot
         self._slots: dict[int, int] = {}  # by pid
         self._endings = Endings(self._board)
@@ -88,6 +90,7 @@ class Master:
             self._pidfile.open(plan.pid)
             self._generations.open()
             self._lanes.open(1, plan)
+            self._admin.open(1, plan)
             self._control.open(plan.control)
             self._systemd = notify.Systemd.take(os.environ)
             self._inbox.open()
@@ -95,6 +98,7 @@ class Master:
             return self._supervise()
         finally:
             self._inbox.close()
+            self._admin.close()
             self._commands.finished()
             self._control.close()
             self._pidfile.close()
@@ -103,8 +107,8 @@ class Master:
 
     def _supervise(self) -> int:
         while True:
-            if self._pool.stopping:
-                self._close()
+            # First: readiness turns before anything closes.
+            self._admin.settle(self._pool)
             if (finish := self._act()) is not None:
                 level = logging.ERROR if finish.status else logging.INFO
                 log.log(level, "server stopped: %s", finish.reason)
@@ -125,6 +129,8 @@ class Master:
                 self._pool.beat(slot, self._board.row(slot)[Field.BEAT] / 1e9)
         while True:
             actions = self._pool.step(time.monotonic())
+            if self._pool.stopping:
+                self._close()
             # First: who is told to drain must not be given new connections.
             self._lanes.settle(self._pool.workers)
             if not actions:
@@ -161,7 +167,7 @@ class Master:
                 poll.register(end, select.POLLIN)
         for sock, events in self._control.watched():
             poll.register(sock, events)
-        parts = (self._pool, self._lanes, self._systemd, self._control)
+        parts = (self._pool, self._lanes, self._admin, self._systemd, self._control)
         due = [part.deadline for part in parts]
         deadlines = [deadline for deadline in due if deadline is not None]
         if not deadlines:
@@ -177,7 +183,7 @@ class Master:
         match number:
             case signal.SIGTERM | signal.SIGINT:
                 log.info("%s: %s", number.name, "stop now" if self._pool.stopping else "stop")
-                self._pool.stop(now)
+                self._pool.stop(now, patient=number == signal.SIGTERM)
             case signal.SIGQUIT:
                 log.info("%s: stop now", number.name)
                 self._pool.quit(now)
@@ -198,6 +204,7 @@ class Master:
         for child in self._pool.children.values():
             if child.pid:
                 os.kill(child.pid, signal.SIGUSR1)
+        self._admin.reopen_logs()
         log.info("logs reopened")
 
     def _hear(self, slot: int) -> None:
@@ -241,7 +248,7 @@ class Master:
             code = os.waitstatus_to_exitcode(status)
             if (slot := self._slots.pop(pid, None)) is not None:
                 self._bury(slot, code)
-            else:
+            elif not self._admin.reaped(pid, code):
                 self._lanes.reaped(pid, code)
 
     def _bury(self, slot: int, status: int) -> None:
@@ -291,8 +298,9 @@ class Master:
         self._commands.reload_begins()
         generation = self._generations.newest + 1
         try:
-            plan = _usable(self._load())
+            plan = usable(self._load(), SLOTS)
             self._lanes.open(generation, plan)
+            self._admin.open(generation, plan)
             self._generations.add(plan)
         except (PlanError, ListenError) as exc:
             log.error("gen=%d stays: reload refused: %s", self._serving, exc)
@@ -306,12 +314,14 @@ class Master:
             return
         self._commands.reload_failed(generation, refusal)
         self._lanes.forget([generation])
+        self._admin.forget([generation])
         self._systemd.ready()
 
     def _forget(self, generations: list[int]) -> None:
         """A reload has ended: close what only these generations listened on."""
         self._generations.forget(generations)
         self._lanes.forget(generations)
+        self._admin.forget(generations)
         self._endings.forget(generations)
         self._systemd.ready()
 
@@ -366,30 +376,26 @@ class Master:
 
     def _leave(self, generation: int) -> tuple[Listener, ...]:
         self._inbox.leave()
+        self._admin.leave()
         for end in self._ends.values():
             end.close()
         self._control.leave()
         self._pidfile.leave()
         return self._generations.take(generation)
 
-    def _assist(self, run: Callable[[], int]) -> int:
+    def _assist(self, name: str, run: Callable[[], int]) -> int:
         """Fork a child that is no worker; its pid. Raises OSError."""
         birth.flush()
-        title = f"server: dispatcher [{self._generations[self._serving].application}]"
         with self._inbox.held():
             if pid := os.fork():
                 return pid
-            birth.end_with(lambda: self._become_assistant(title, run))
+            birth.end_with(lambda: self._become_assistant(name, run))
 
-    def _become_assistant(self, title: str, run: Callable[[], int]) -> int:
+    def _become_assistant(self, name: str, run: Callable[[], int]) -> int:
         self._leave(0)
-        setproctitle(title)
+        if name != "dispatcher":
+            self._lanes.leave()
+        setproctitle(f"server: {name} [{self._generations[self._serving].application}]")
         if (identity := self._generations[self._serving].identity) is not None:
             identity.assume()
         return run()
-
-
-def _usable(plan: Plan) -> Plan:
-    if not 1 <= plan.workers <= MOST_WORKERS:
-        raise PlanError(f"workers must be from 1 to {MOST_WORKERS}, not {plan.workers}")
-    return plan

@@ -8,6 +8,7 @@ from tricorn_supervisor.channel import ChildEnd
 from tricorn_supervisor.child import Limits
 from tricorn_supervisor.identity import Identity
 from tricorn_supervisor.listeners import Bind, Listener, open_listeners
+from tricorn_supervisor.scoreboard import Scoreboard
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ class Plan:
     identity: Identity | None = None  # of workers, and whatever else meets clients
     started: Callable[[], None] = lambda: None  # in the master: called when all workers are ready
     reopen: Callable[[], None] = lambda: None  # in the master: write to the logs' names again
+    admin: Callable[[ChildEnd, Scoreboard], int] | None = None  # as `run`, in a child of its own
+    admin_binds: tuple[Bind, ...] = ()
+    drain_delay: float = 0.0  # told to stop, serve on for that long
 
     def work(self, end: ChildEnd) -> int:
         """In the process of a worker: with its own rights only. Raises IdentityError."""
@@ -56,6 +60,7 @@ class Plan:
             shutdown_timeout=self.shutdown_timeout,
             respawn_backoff_max=self.respawn_backoff_max,
             reload_settle=self.reload_settle,
+            drain_delay=self.drain_delay,
         )
 
 
@@ -73,3 +78,11 @@ def listen(plan: Plan, kept: Sequence[Listener] = ()) -> list[Listener]:
             protocols = ", ".join(listener.bind.protocols)
             log.info("listening on %s%s", listener.address, f" ({protocols})" if protocols else "")
     return listeners
+
+
+def usable(plan: Plan, slots: int) -> Plan:
+    """Raises PlanError where it asks for more workers than a master with `slots` can reload."""
+    most = slots // 2  # a reload needs a second one of each at worst
+    if not 1 <= plan.workers <= most:
+        raise PlanError(f"workers must be from 1 to {most}, not {plan.workers}")
+    return plan

@@ -30,6 +30,16 @@ class Cause(IntEnum):
     TIMEOUT = 7
 
 
+class Fleet(IntEnum):
+    """What the master says of all processes together, in the head row."""
+
+    STATE = 16
+    GENERATION = 17  # that serves
+    WORKERS = 18  # that there should be
+    READY = 19  # of them, those that serve
+    STARTED = 20  # 1 once all of them were ready at a time
+
+
 class Field(IntEnum):
     """The columns.
 
@@ -152,6 +162,15 @@ class Scoreboard:
     def endings(self) -> dict[Cause, int]:
         """How many workers have ended for each cause since the start; no count ever goes back."""
         return {cause: self._cells[ENDINGS + cause] for cause in Cause}
+
+    def tell(self, **values: int) -> None:
+        """The master writes of the fleet, by lower-case names of Fleet."""
+        for name, value in values.items():
+            self._cells[Fleet[name.upper()]] = value
+
+    def fleet(self, field: Fleet) -> int:
+        """What the master has written of the fleet."""
+        return self._cells[field]
 
     def owns_lane(self, lane: int) -> bool:
         """Whether a process holds this lane of QUIC now, whatever its state."""

@@ -24,13 +24,14 @@ class Meaning:
 SIGNALS = (
     Meaning(
         Signals.SIGTERM,
-        "stop: drain every worker, exit 0; again: as QUIT",
+        "stop: serve for the drain delay, drain every worker, exit 0; again: skip the delay; "
+        "then: as QUIT",
         "drain, exit 0; again: nothing more",
         default=True,
     ),
     Meaning(
         Signals.SIGINT,
-        "as TERM",
+        "as TERM, without the delay",
         "ignored: a terminal sends it to everybody, and the master decides",
     ),
     Meaning(

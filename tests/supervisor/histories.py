@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tricorn_supervisor.actions import Aborted, Action, Finish, Load, Proven, Reloaded, Send, Spawn
 from tricorn_supervisor.child import Child, Limits
-from tricorn_supervisor.pool import Pool
+from tricorn_supervisor.delay import DelayedPool
 
 LIMITS = Limits(
     startup_timeout=60.0,
@@ -20,7 +20,7 @@ class History:
     """Children are named number/generation@slot in what is taken, and by their slot in facts."""
 
     def __init__(self, workers: int = 2, limits: Limits = LIMITS, slots: int = 16) -> None:
-        self.pool = Pool(limits, workers, slots)
+        self.pool = DelayedPool(limits, workers, slots)
         self.now = 1000.0
         self.silent: set[int] = set()
         self._taken: list[Action] = []

@@ -1,8 +1,10 @@
 """The pool's rules for changing the number of workers and for stopping, one history each."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.supervisor.histories import History, running
+from tests.supervisor.histories import LIMITS, History, running
 
 # Scale
 
@@ -174,3 +176,56 @@ def test_order_overtaken_by_an_exit_is_not_given():
     history.pool.exited(0, 0, history.now)
     history.step()
     assert history.take() == ["finish 0"]
+
+
+# Drain delay
+
+
+def delayed(workers: int = 2) -> History:
+    history = running(workers, drain_delay=10.0)
+    history.stop()
+    return history
+
+
+def test_told_to_stop_with_a_delay_serves_until_it_has_passed():
+    history = delayed()
+    assert history.pool.draining and not history.pool.stopping
+    history.pass_time(9)
+    assert history.take() == []
+    history.pass_time(1)
+    assert history.take() == ["TERM 1/1@0", "TERM 2/1@1"]
+
+
+def test_second_stop_skips_the_delay_and_the_third_the_drain():
+    history = delayed(1)
+    history.stop()
+    assert history.take() == ["TERM 1/1@0"]
+    history.stop()
+    assert history.take() == ["QUIT 1/1@0"]
+
+
+def test_who_is_impatient_does_not_wait():
+    history = running(1, drain_delay=10.0)
+    history.pool.stop(history.now, patient=False)
+    history.step()
+    assert history.take() == ["TERM 1/1@0"]
+
+
+def test_server_that_never_served_does_not_wait():
+    history = History(1, replace(LIMITS, drain_delay=10.0))
+    history.take()
+    history.stop()
+    assert history.take() == ["TERM 1/1@0"]
+
+
+def test_no_reload_begins_during_the_delay():
+    history = delayed(1)
+    history.pool.want_reload()
+    history.step()
+    assert history.take() == []
+
+
+def test_worker_that_dies_during_the_delay_is_replaced():
+    history = delayed(1)
+    history.exit(0, -9)
+    assert [each for each in history.take() if each.startswith("spawn")] == ["spawn 1/1@0"]
