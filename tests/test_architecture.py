@@ -39,6 +39,7 @@ HOMES = {
         "tricorn.demo",
         "tricorn.http3.endpoint",
         "tricorn.http3.link",
+        "tricorn.leaving",
         "tricorn.net",
         "tricorn.observe.stacks",
         "tricorn.waiters",

@@ -13,11 +13,12 @@ import contextvars
 import logging
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tricorn.filecopy import copy_file
+from tricorn.leaving import Leaving, notice
 
 if TYPE_CHECKING:
     from tricorn.config import Config
@@ -119,16 +120,6 @@ Forwarding = Callable[[Request, Endpoints], tuple[Request, Endpoints]]
 """Puts the client that a trusted proxy names in the place of the proxy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leaving:
-    """How a worker that drains takes leave of WebSockets."""
-
-    code: int = 1001
-    """1001 (Going Away), or 1012 (Service Restart) when others go on serving (RFC6455§7.4)."""
-    seconds: float = 0.0
-    """The time over which it is spread."""
-
-
 @dataclass(slots=True)
 class Context:
     """What all connections of one worker share."""
@@ -151,6 +142,8 @@ class Context:
     leaving: Leaving = field(default_factory=Leaving)
     forwarding: Forwarding | None = None
     """None where no proxy is trusted."""
+    shutdown: Mapping[str, asyncio.Event] = field(default_factory=notice)
+    """The scope extension `tricorn.shutdown`, shared by all requests; its event is ours to set."""
     connections: set[Connection] = field(default_factory=set)
     running: set[Stream] = field(default_factory=set)
     """Streams whose application has not returned yet."""

@@ -147,16 +147,24 @@ async def _upload(scope: MutableMapping[str, Any], receive: Receive, send: Send)
 
 
 async def _events(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """Ends when the client leaves, and when the server does: it is asked for again elsewhere."""
     await _begin(send, 200, b"text/event-stream", (b"cache-control", b"no-store"))
-    gone = asyncio.ensure_future(_disconnected(receive))
-    for number in range(1, EVENTS + 1):
-        event = f"data: event {number} of {EVENTS}\n\n".encode()
-        await send({"type": "http.response.body", "body": event, "more_body": True})
-        done, _ = await asyncio.wait((gone,), timeout=1.0)
-        if done:
-            return
-    gone.cancel()
-    await send({"type": "http.response.body"})
+    ends = {asyncio.ensure_future(_disconnected(receive))}
+    if shutdown := scope.get("extensions", {}).get("tricorn.shutdown"):
+        ends.add(asyncio.ensure_future(shutdown["event"].wait()))
+    try:
+        for number in range(1, EVENTS + 1):
+            event = f"data: event {number} of {EVENTS}\n\n".encode()
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+            done, _ = await asyncio.wait(ends, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                break
+        await send({"type": "http.response.body"})
+    except OSError:
+        pass  # the client has gone
+    finally:
+        for end in ends:
+            end.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -15,9 +15,10 @@ from tricorn.asgi.exchange import Exchange
 from tricorn.asgi.lifespan import Lifespan, LifespanFailed
 from tricorn.asgi.websocket import WebSocket
 from tricorn.config import Config
-from tricorn.connection import Application, Context, Field, Forwarding, Leaving
+from tricorn.connection import Application, Context, Field, Forwarding
 from tricorn.fields import Defaults
 from tricorn.importer import ImportFailed, load_application
+from tricorn.leaving import Leaving
 from tricorn.net.accept import Acceptor
 from tricorn.net.rotation import Encryption
 from tricorn.net.tcp import sweep
@@ -282,6 +283,7 @@ class Worker:
         context = self.context
         context.draining = True
         context.leaving = self._leaving()
+        context.shutdown["event"].set()
         self.acceptor.close()
         for connection in list(context.connections):
             try:

@@ -75,6 +75,14 @@ def test_events_stop_when_nobody_listens(peer):
     assert not peer.context.running
 
 
+def test_events_end_when_the_server_does(peer):
+    peer.send(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")
+    peer.advance(2)
+    peer.drain()
+    assert peer.answer().complete and peer.closed
+    assert 0 < peer.answer().body.count(b"data: event ") < EVENTS
+
+
 def test_what_is_not_there(peer):
     assert peer.fetch("/nowhere").status == 404
     assert peer.fetch("/stream/").status == 404

@@ -820,6 +820,31 @@ def test_a_worker_that_stops_finishes_what_is_open(connect):
     assert peer.result(id).body == b"hello" and peer.result(id).complete and peer.closed
 
 
+def test_a_worker_that_stops_tells_its_applications(connect):
+    async def stream(scope, receive, send):
+        await send(apps.start())
+        await send(apps.body(b"begun ", more=True))
+        await scope["extensions"]["tricorn.shutdown"]["event"].wait()
+        await send(apps.body(b"ended"))
+
+    peer = connect(stream)
+    id = peer.ask()
+    peer.advance(5)
+    assert not peer.result(id).complete
+    peer.drain()
+    peer.advance(5)
+    assert peer.result(id).body == b"begun ended" and peer.result(id).complete and peer.closed
+
+
+def test_the_event_of_all_requests_cannot_be_taken_away_by_one(connect):
+    app = apps.Recorder()
+    peer = connect(app)
+    peer.fetch()
+    with pytest.raises(TypeError):
+        app.call.scope["extensions"]["tricorn.shutdown"]["event"] = None
+    assert app.call.scope["extensions"]["tricorn.shutdown"] is peer.context.shutdown
+
+
 def test_a_worker_that_stops_receives_the_rest_of_a_body(connect):
     peer = connect(apps.echo)
     id = peer.begin()

@@ -37,6 +37,7 @@ def test_every_key_of_the_specification_is_there():
             "http.response.pathsend": {},
             "http.response.zerocopysend": {},
             "http.response.early_hint": {},
+            "tricorn.shutdown": scope["extensions"]["tricorn.shutdown"],
         },
     }
 

@@ -13,7 +13,7 @@ from tests.support.messages import BY_EVERY_WAY
 from tests.support.peers import errors
 from tests.support.websocket import ACCEPT, BINARY, CLOSE, PING, PONG, SOCKETS, TEXT, masked
 from tricorn.config import Config
-from tricorn.connection import Leaving
+from tricorn.leaving import Leaving
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 
@@ -572,6 +572,22 @@ def test_a_drain_says_why(connect, code):  # W-16
     assert socket.code == code
     socket.close(code)
     assert socket.ended and app.disconnect[0] == code
+
+
+def test_an_application_that_hears_of_the_drain_says_goodbye_itself(connect):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        await scope["extensions"]["tricorn.shutdown"]["event"].wait()
+        await send({"type": "websocket.send", "text": "goodbye"})
+        await send({"type": "websocket.close", "code": 4000})
+
+    socket = connect(app, QUIET)
+    socket.peer.context.leaving = Leaving(1001, 5.0)
+    socket.peer.drain()
+    socket.peer.advance(1)
+    assert socket.messages == ["goodbye"] and socket.code == 4000
+    socket.close(4000)
 
 
 def test_one_line_in_the_log_for_each(connect, tmp_path):

@@ -13,7 +13,7 @@ from tests.support import apps
 from tests.support.peers import errors
 from tests.support.websocket import CLOSE, PONG, SOCKETS, TEXT, masked
 from tricorn.config import Config
-from tricorn.connection import Leaving
+from tricorn.leaving import Leaving
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 

@@ -240,6 +240,7 @@ class Peer(ABC):
     def drain(self) -> None:
         """The worker finishes what is open, and takes nothing new."""
         self.context.draining = True
+        self.context.shutdown["event"].set()
         for connection in list(self.context.connections):
             connection.drain()
         self.settle()

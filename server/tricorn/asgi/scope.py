@@ -13,6 +13,7 @@ def http_scope(request: Request, context: Context, endpoints: Endpoints) -> Scop
         "http.response.pathsend": {},
         "http.response.zerocopysend": {},
         "http.response.early_hint": {},
+        "tricorn.shutdown": context.shutdown,
     }
     if request.version == "1.0":
         del extensions["http.response.early_hint"]
@@ -65,9 +66,14 @@ def websocket_scope(
     """The scope of one WebSocket (ASGI's websocket spec 2.5)."""
     scope = http_scope(request, context, endpoints)
     del scope["method"]
-    tls = scope["extensions"].get("tls")
+    extensions: dict[str, Any] = {
+        "websocket.http.response": {},
+        "tricorn.shutdown": context.shutdown,
+    }
+    if tls := scope["extensions"].get("tls"):
+        extensions["tls"] = tls
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if endpoints.scheme == "https" else "ws"
     scope["subprotocols"] = subprotocols
-    scope["extensions"] = {"websocket.http.response": {}} | ({"tls": tls} if tls else {})
+    scope["extensions"] = extensions
     return scope
