@@ -32,6 +32,7 @@ HOMES = {
     "priority": ("tricorn.scheduler",),
     "uvloop": ("tricorn.worker",),
     "ssl": ("tricorn.net",),
+    "prometheus_client": ("tricorn.observe.exposition",),
     "setproctitle": ("tricorn_supervisor.master", "tricorn_supervisor.alone"),
     "asyncio": (
         "tricorn.asgi",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
 
-from tricorn import __version__, admin, manual, options, worker
+from tricorn import __version__, manual, options, worker
 from tricorn.certificates import identity, invalidity
 from tricorn.config import AUTO, Config, ConfigError
 from tricorn.net import tls
@@ -21,10 +21,12 @@ from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
 from tricorn.processors import processors
 from tricorn.versions import protocols_of
+from tricorn_supervisor.channel import ChildEnd
 from tricorn_supervisor.daemon import detach
 from tricorn_supervisor.identity import Identity, IdentityError, identify
 from tricorn_supervisor.listeners import Bind, ListenError
 from tricorn_supervisor.master import Master, Plan, PlanError, run_alone
+from tricorn_supervisor.scoreboard import Scoreboard
 from tricorn_supervisor.steering import SECRET_SIZE
 
 USAGE = 2
@@ -151,10 +153,24 @@ def _plan(loaded: options.Loaded, logs: Logs) -> Plan:
         quic_binds=tuple(Bind(text, True, ("HTTP/3",)) for text in config.quic_bind),
         steering=config.quic_steering,
         quic_secret=_quic_secret(config),
-        admin=partial(admin.run, config=config, errorlog=logs.error) if health else None,
+        admin=_admin(config, logs),
         admin_binds=health,
         drain_delay=config.drain_delay,
     )
+
+
+def _admin(config: Config, logs: Logs) -> Callable[[ChildEnd, Scoreboard], int] | None:
+    """The life of the admin child, if there is to be one."""
+    if not config.health_bind and not config.statsd_host:
+        return None
+
+    def run(child: ChildEnd, board: Scoreboard) -> int:
+        # Here, in the child: neither the master nor a worker needs what it is made of.
+        from tricorn import admin
+
+        return admin.run(child, board, config, logs.error)
+
+    return run
 
 
 def _too_slow(config: Config) -> Iterator[str]:

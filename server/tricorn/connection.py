@@ -148,9 +148,9 @@ class Context:
     running: set[Stream] = field(default_factory=set)
     """Streams whose application has not returned yet."""
 
-    def refused(self, endpoints: Endpoints, status: int) -> None:
+    def refused(self, endpoints: Endpoints, status: int, version: str) -> None:
         """Counts, and logs, a request that no application has seen."""
-        self.stats.responses[status // 100] += 1
+        self.stats.versions[version].responses[status // 100] += 1
         if self.accesslog is not None:
             self.accesslog.refused(endpoints, status, self.worker)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tricorn.forms import ADDRESS, SECONDS, Group, Names
+from tricorn.forms import ADDRESS, SECONDS, TEXT, Group, Names
 from tricorn.opsconfig import OpsConfig
 
 OBSERVATION = Group("Health, metrics and drain")
@@ -24,4 +24,14 @@ class ObserveConfig(OpsConfig):
         "how long a server that is told to stop still serves, with /readyz at 503, so that load "
         "balancers hear of it first",
         SECONDS,
+    )
+    statsd_host: str = OBSERVATION.option(
+        "",
+        "send the same numbers to this statsd server once a second, over UDP: HOST:PORT, HOST or "
+        "unix:PATH; not set = to none",
+        TEXT,
+    )
+    statsd_prefix: str = OBSERVATION.option("", "what the names begin with there", TEXT)
+    dogstatsd_tags: tuple[str, ...] = OBSERVATION.option(
+        (), "a tag, NAME:VALUE, that every number has there, in Datadog's notation", TEXT
     )

@@ -24,6 +24,7 @@ from tricorn.net.rotation import Encryption
 from tricorn.net.tcp import sweep
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
+from tricorn.observe.publishing import Pulse, publish
 from tricorn.observe.stacks import Stacks
 from tricorn.observe.stats import Stats
 from tricorn.upkeep import Upkeep
@@ -76,7 +77,7 @@ def live(
     child: ChildEnd,
     config: Config,
     application: Application,
-    encryption: ssl.SSLContext | None,
+    encryption: Encryption | None,
     accesslog: AccessLog | None,
     errorlog: LogFile,
 ) -> int:
@@ -130,7 +131,7 @@ class Worker:
         self.child = child
         self.config = config
         self.loop = loop
-        self.errorlog = errorlog
+        self.log_files = [errorlog, *([accesslog.file] if accesslog else [])]
         self.stacks = Stacks(loop, errorlog)
         self.lifespan = Lifespan(application, config.lifespan)
         limits = limits_of(config)
@@ -144,7 +145,7 @@ class Worker:
             loop=loop,
             streams={None: Exchange, "websocket": WebSocket},
             defaults=defaults,
-            stats=Stats(),
+            stats=Stats(timed=bool(config.health_bind or config.statsd_host)),
             worker=child.number,
             accesslog=accesslog,
             state=self.lifespan.state,
@@ -164,11 +165,18 @@ class Worker:
 
             ids = issuing(child), resettable(child)
             self.endpoint = opening.endpoint(
-                self.context, self.defaults[0], limits, child.datagrams, child.secret, ids
+                self.context,
+                self.defaults[0],
+                limits,
+                child.datagrams,
+                child.secret,
+                ids,
+                self.acceptor.capacity,
             )
             renewals.append(partial(opening.prepare, self.endpoint.terms.configuration, config))
         watch = encryption.watch if encryption else None
         self.upkeep = Upkeep(child, config, watch, renewals)
+        self.pulse = Pulse(self.context)
         self.stop = asyncio.Event()
         """No new work: finish what there is."""
         self.at_once = asyncio.Event()
@@ -178,15 +186,12 @@ class Worker:
         """Returns the exit status."""
         self._listen_to_the_master()
         self.upkeep.look_for_certificate()
-        log_files = [self.errorlog]
-        if self.context.accesslog is not None:
-            log_files.append(self.context.accesslog.file)
-        for file in log_files:
+        for file in self.log_files:
             file.attach(self.loop.call_later)
         try:
             return await self._live()
         finally:
-            for file in log_files:
+            for file in self.log_files:
                 file.finish()
 
     async def _live(self) -> int:
@@ -234,10 +239,9 @@ class Worker:
         self.stop.set()
 
     def _reopen_logs(self) -> None:
-        self.errorlog.reopen()
+        for file in self.log_files:
+            file.reopen()
         self.stacks.enable()
-        if self.context.accesslog is not None:
-            self.context.accesslog.file.reopen()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Does the work and returns True; False if the worker was told to stop meanwhile."""
@@ -255,7 +259,9 @@ class Worker:
     def _tick(self) -> None:
         """Once a second, with the wall clock's seconds so that Date is right."""
         wall = time.time()
-        self.loop.call_later(1.001 - wall % 1.0, self._tick)
+        following = 1.001 - wall % 1.0
+        self.loop.call_later(following, self._tick)
+        self.pulse.tick(following)
         sweep(self.context, time.monotonic())
         for defaults in self.defaults:
             defaults.refresh(wall)
@@ -264,19 +270,8 @@ class Worker:
         self.upkeep.turn(time.monotonic(), sum(self.context.stats.responses))
 
     def _publish(self) -> None:
-        stats = self.context.stats
-        row = self.child.row
         self.child.beat()
-        row[Column.ACCEPTED] = stats.accepted
-        row[Column.REQUESTS] = sum(stats.responses)
-        for status_class in range(1, 6):
-            row[Column.RESPONSES_1XX - 1 + status_class] = stats.responses[status_class]
-        row[Column.ABORTED] = stats.aborted
-        row[Column.IN_FLIGHT] = len(self.context.running)
-        accesslog = self.context.accesslog
-        row[Column.DROPPED_LOG_LINES] = self.errorlog.dropped + (
-            accesslog.file.dropped if accesslog else 0
-        )
+        publish(self.context, self.child.row, self.log_files)
 
     async def _drain(self) -> None:
         """Finishes what is open, for graceful_timeout seconds; then ends it."""

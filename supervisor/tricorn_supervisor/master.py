@@ -44,7 +44,7 @@ __all__ = ["Master", "Plan", "PlanError", "run_alone"]
 
 log = logging.getLogger(__name__)
 
-SLOTS = 1024  # processes of all generations at a time; a row is 192 bytes of shared memory
+SLOTS = 1024  # processes of all generations at a time; a row is 1.5 KiB of shared memory
 
 ORDERS = {
     Order.TERM: signal.SIGTERM,

@@ -6,7 +6,9 @@ sees an old value or a new one, never half of each.
 """
 
 import mmap
-from collections.abc import Iterator
+import time
+from array import array
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 
@@ -63,12 +65,22 @@ class Field(IntEnum):
     DROPPED_LOG_LINES = 14
     ABORTED = 15
     LANE = 16  # of QUIC, plus one; 0 = none
+    IN_FLIGHT_1 = 17  # of HTTP/1.0 and 1.1
+    IN_FLIGHT_2 = 18
+    IN_FLIGHT_3 = 19
+    CERTIFICATE_EXPIRY = 20  # seconds since 1970; 0 = none
 
 
-WIDTH = 24  # whole cache lines, so that neighbours do not write into one
+# Behind the columns are counters whose meaning is the workers' own; they only grow. Those of the
+# dead are added up in the head row.
+COUNTERS = 24
+WIDTH = 192  # whole cache lines, so that neighbours do not write into one
 # In the head row, which the master writes:
 USED = 0  # how many rows a reader has to look at
+SEQUENCE = 23  # odd while the counters of a process that has died are being added up
 ENDINGS = 1  # and the columns after it: how many processes have ended, by Cause
+
+ATTEMPTS = 50  # to read between two deaths: more than a second
 
 # A look-up in an Enum costs as much as the write.
 _BEAT = int(Field.BEAT)
@@ -103,6 +115,10 @@ class Row:
         for name, value in values.items():
             self.cells[_COLUMNS[name]] = value
 
+    def count(self, values: Sequence[int]) -> None:
+        """Write the counters, which must not be fewer, or smaller, than the last time."""
+        self.cells[COUNTERS : COUNTERS + len(values)] = memoryview(array("q", values))
+
     def as_dict(self) -> dict[str, int]:
         return dict(zip(_COLUMNS, self.cells.tolist(), strict=False))
 
@@ -135,13 +151,37 @@ class Scoreboard:
         self._cells[USED] = max(self._cells[USED], slot + 1)
 
     def release(self, slot: int) -> None:
-        """The master has reaped the process of this slot."""
+        """The master has reaped the process of this slot: what it has counted is kept."""
+        self._cells[SEQUENCE] += 1
+        self._bequeath(self.row(slot).cells)
         self._states[slot] = State.FREE
         self._lanes[slot] = 0
         used = self._cells[USED]
         while used and self._states[used - 1] == State.FREE:
             used -= 1
         self._cells[USED] = used
+        self._cells[SEQUENCE] += 1
+
+    def _bequeath(self, row: memoryview) -> None:
+        if any(counted := row[COUNTERS:].tolist()):
+            dead = self._cells[COUNTERS:WIDTH].tolist()
+            total = [sum(pair) for pair in zip(dead, counted, strict=True)]
+            self._cells[COUNTERS:WIDTH] = memoryview(array("q", total))
+            row[COUNTERS:] = memoryview(array("q", [0] * len(total)))
+
+    def snapshot(self) -> tuple[list[int], list[list[int]]]:
+        """The counters of the dead, and the rows of the living, of one moment.
+
+        So no sum of both is ever smaller than an earlier one, or counts a process twice.
+        """
+        for attempt in range(ATTEMPTS):
+            before = self._cells[SEQUENCE]
+            dead = self._cells[COUNTERS:WIDTH].tolist()
+            living = [row.cells.tolist() for row in self.living()]
+            if before == self._cells[SEQUENCE] and not before % 2:
+                break
+            time.sleep(attempt * 0.001)
+        return dead, living
 
     def connections(self) -> tuple[int, int]:
         """How many connections the ready processes hold together, and how many processes these are.

@@ -590,6 +590,15 @@ def test_an_application_that_hears_of_the_drain_says_goodbye_itself(connect):
     socket.close(4000)
 
 
+def test_messages_are_counted_both_ways(connect):
+    socket = connect(echo, QUIET)
+    for _ in range(3):
+        socket.text("hello")
+    stats = socket.peer.context.stats
+    assert (stats.messages_received, stats.messages_sent) == (3, 3)
+    socket.close(1000)
+
+
 def test_one_line_in_the_log_for_each(connect, tmp_path):
     file = tmp_path / "log"
     log = AccessLog(LogFile(str(file), 1), "json")

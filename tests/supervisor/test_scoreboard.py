@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from tricorn_supervisor.scoreboard import Field, Scoreboard, State
+from tricorn_supervisor import scoreboard
+from tricorn_supervisor.scoreboard import COUNTERS, Cause, Field, Fleet, Scoreboard, State
 
 
 def board_of(*connections: int) -> Scoreboard:
@@ -38,6 +39,10 @@ def test_row_reads_what_it_was_given():
         "dropped_log_lines": 0,
         "aborted": 2**62,
         "lane": 0,
+        "in_flight_1": 0,
+        "in_flight_2": 0,
+        "in_flight_3": 0,
+        "certificate_expiry": 0,
     }
 
 
@@ -116,3 +121,67 @@ def test_forked_child_writes_what_its_parent_reads():
         os._exit(0)
     os.waitpid(pid, 0)
     assert board.connections() == (42, 1)
+
+
+# Counters
+
+
+def counters(board: Scoreboard) -> list[int]:
+    """The first three of all processes there have ever been."""
+    dead, living = board.snapshot()
+    return [sum(column) for column in zip(dead, *(row[COUNTERS:] for row in living), strict=True)][
+        :3
+    ]
+
+
+def test_counters_of_the_living_and_the_dead_add_up():
+    board = board_of(0, 0)
+    board.row(0).count([1, 2, 3])
+    board.row(1).count([10, 0, 0])
+    assert counters(board) == [11, 2, 3]
+    board.release(0)
+    assert counters(board) == [11, 2, 3]
+    board.claim(0, number=1, generation=2)
+    board.row(0).count([5])
+    assert counters(board) == [16, 2, 3]
+
+
+def test_release_without_a_process_counts_nothing_twice():
+    board = board_of(0)
+    board.row(0).count([1])
+    board.release(0)
+    board.claim(0, number=1, generation=1)
+    board.release(0)
+    board.release(0)
+    assert counters(board) == [1, 0, 0]
+
+
+def test_reader_waits_for_a_death_that_is_being_counted(monkeypatch):
+    board = board_of(0)
+    board.row(0).count([1])
+    inside = board.snapshot
+    seen = []
+
+    class Clock:
+        def sleep(self, seconds):
+            seen.append(seconds)
+            board._cells[scoreboard.SEQUENCE] += 1
+
+    monkeypatch.setattr(scoreboard, "time", Clock())
+    board._cells[scoreboard.SEQUENCE] += 1
+    inside()
+    assert len(seen) == 1
+
+
+def test_fleet_is_what_the_master_says():
+    board = Scoreboard(2)
+    board.tell(workers=4, state=State.DRAINING)
+    board.count_ending(Cause.TIMEOUT)
+    assert board.fleet(Fleet.WORKERS) == 4 and board.fleet(Fleet.STATE) == State.DRAINING
+    assert board.fleet(Fleet.READY) == 0 and board.endings()[Cause.TIMEOUT] == 1
+
+
+def test_nothing_in_the_head_row_has_two_meanings():
+    used = [scoreboard.USED, scoreboard.SEQUENCE, *Fleet]
+    used += [scoreboard.ENDINGS + cause for cause in Cause]
+    assert len(set(used)) == len(used) and max(used) < COUNTERS

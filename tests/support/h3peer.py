@@ -24,11 +24,13 @@ from aioquic.quic.connection import QuicConnection
 from tests.support.answers import Answer
 from tests.support.certificates import Authority
 from tests.support.peers import Peer
+from tricorn.capacity import Capacity
 from tricorn.config import Config
 from tricorn.connection import Application, Connection, Field
 from tricorn.http3 import opening
 from tricorn.http3.endpoint import Endpoint
 from tricorn.versions import limits_of
+from tricorn_supervisor.scoreboard import Scoreboard
 
 SECRET = bytes(range(32))
 SERVER = ("192.0.2.2", 443)
@@ -86,8 +88,10 @@ def endpoint_of(peer: Peer) -> MemoryEndpoint:
         context = house.context
         context.config = replace(context.config, certfile=cert, keyfile=key)
         ids = (lambda: b"\x07" + os.urandom(7), lambda id: True)
+        limits = limits_of(context.config)
+        capacity = Capacity(context.config.limit_connections or 1000, Scoreboard(1).row(0))
         made = opening.endpoint(
-            context, context.defaults, limits_of(context.config), [MemoryPort()], SECRET, ids
+            context, context.defaults, limits, [MemoryPort()], SECRET, ids, capacity
         )
         made.__class__ = MemoryEndpoint
         made.outgoing = {}

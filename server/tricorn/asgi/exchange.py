@@ -57,13 +57,15 @@ class Inbox:
 
 
 class Timing:
-    """What only the access log wants to know. Monotonic seconds."""
+    """What only the access log and the histograms want to know. Monotonic seconds."""
 
-    __slots__ = ("first_sent", "opened")
+    __slots__ = ("ended", "first_sent", "opened")
 
     def __init__(self) -> None:
         self.opened = monotonic()
         self.first_sent = 0.0
+        self.ended = 0.0
+        """Set where the end is the first octet, too."""
 
 
 class Exchange(Stream):
@@ -104,7 +106,8 @@ class Exchange(Stream):
         """Trailers follow the content."""
         self.sent = 0
         """Octets of content."""
-        self.timing = Timing() if context.accesslog is not None else None
+        timed = context.stats.timed or context.accesslog is not None
+        self.timing = Timing() if timed else None
 
     # From the peer
 
@@ -236,8 +239,8 @@ class Exchange(Stream):
             return
         if self.progress == HEADED:
             self.connection.respond(self.id, self.status, self.fields, data)
-            if self.timing is not None:
-                self.timing.first_sent = monotonic()
+            if (timing := self.timing) is not None:
+                timing.first_sent = timing.ended = monotonic()
         else:
             self.connection.send_data(self.id, data, end=True)
         self.sent += len(data)
@@ -317,20 +320,26 @@ class Exchange(Stream):
     def _account(self, *, aborted: bool = False) -> None:
         """One count, and one line in the access log, for each response."""
         context = self.context
-        context.stats.responses[self.status // 100] += 1
+        stats = context.stats
+        tally = stats.versions[self.request.version]
+        tally.responses[self.status // 100] += 1
         if aborted:
-            context.stats.aborted += 1
+            stats.aborted += 1
         if self.waiting is not None:
             self._wake()
-        if self.timing is not None and context.accesslog is not None:
+        if (timing := self.timing) is None:
+            return
+        if stats.timed:
+            tally.time(timing.opened, timing.first_sent, timing.ended or monotonic())
+        if context.accesslog is not None:
             silent = self.request.method == "HEAD" or self.status in BODILESS
             context.accesslog.ended(
                 self,
                 self.status,
                 self.fields,
                 0 if silent else self.sent,
-                self.timing.opened,
-                self.timing.first_sent,
+                timing.opened,
+                timing.first_sent,
                 aborted=aborted,
             )
 

@@ -317,7 +317,7 @@ class Http1Connection(Receiving):
         if stream:
             stream.feed_reset(answered=0 if answered else refusal.status)
         else:
-            self.context.refused(self.endpoints, refusal.status)
+            self.context.refused(self.endpoints, refusal.status, "1.1")
         self.pending = self.framing = None
         if answered:
             self._abort()

@@ -333,7 +333,7 @@ class Living(Sending):
             self.forget(id)
         # The end of the last stream may be that of the connection, so this comes after the answer.
         if stream is None:
-            self.context.refused(self.endpoints, refusal.status)
+            self.context.refused(self.endpoints, refusal.status, "2")
         else:
             self._orphan(id, 0 if answered else refusal.status)
 

@@ -322,6 +322,7 @@ class Receiving(Reading):
         if not id or self._idle(id):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "RST_STREAM of an idle stream")
         if id in self.streams:
+            self.context.stats.versions["2"].resets += 1
             self._drop(id)
         else:
             self.spend()

@@ -23,6 +23,7 @@ from aioquic.quic.packet import (
     pull_quic_header,
 )
 
+from tricorn.capacity import Capacity
 from tricorn.connection import Context, Endpoints
 from tricorn.http3.connection import Http3Connection
 from tricorn.http3.link import QuicLink
@@ -77,6 +78,7 @@ class Endpoint:
         terms: Terms,
         ports: Sequence[Port],
         resettable: Callable[[bytes], bool],
+        capacity: Capacity,
     ) -> None:
         self.context = context
         self.shared = shared
@@ -84,6 +86,9 @@ class Endpoint:
         self.ports = ports
         self.resettable = resettable
         """Whether a connection ID of ours that leads nowhere is this worker's to reset."""
+        self.capacity = capacity
+        """Shared with the connections over TCP."""
+        self.tally = context.stats.versions["h3"]
         self.links: dict[bytes, QuicLink] = {}
         """By connection ID."""
         self.half_open: set[QuicLink] = set()
@@ -150,7 +155,8 @@ class Endpoint:
         if header.packet_type != QuicPacketType.INITIAL or self.context.draining:
             return
         config = self.context.config
-        if len(self.half_open) >= config.quic_max_handshakes:
+        # Who is not heard tries again, as who waits in the queue of a listener does.
+        if self.capacity.room <= 0 or len(self.half_open) >= config.quic_max_handshakes:
             return
         asked = header.destination_cid
         original, retried = asked, None
@@ -168,6 +174,7 @@ class Endpoint:
                 original_destination_cid=asked,
                 retry_token=self.terms.keys.retry_token(address[:2], asked, id),
             )
+            self.context.stats.quic_retries += 1
             self.send(port, [(answer, address)])
             return
         link = self._connect(port, address, original, retried)
@@ -190,11 +197,14 @@ class Endpoint:
         self.context.connections.add(link.connection)
         self.half_open.add(link)
         self.held += 1
+        self.capacity.take()
+        self.tally.opened += 1
         return link
 
     def established(self, link: QuicLink) -> None:
         self.half_open.discard(link)
         self.context.stats.accepted += 1
+        self.context.stats.quic_handshakes += 1
 
     def retire(self, link: QuicLink, id: bytes) -> None:
         link.ids.discard(id)
@@ -206,9 +216,12 @@ class Endpoint:
             return
         for id in link.ids:
             self.links.pop(id, None)
+        self.context.stats.quic_failures += link in self.half_open
         self.half_open.discard(link)
         self.context.connections.discard(link.connection)
         self.held -= 1
+        self.tally.closed += 1
+        self.capacity.release()
         if self.context.draining and not self.held:
             self.emptied.set()
 
@@ -219,6 +232,7 @@ class Endpoint:
         if len(data) < RESET_FLOOR or not self.resettable(id) or not self._may_reset():
             return
         size = max(SMALLEST_RESET, min(len(data) - 1, LARGEST_RESET))
+        self.context.stats.quic_resets += 1
         noise = bytearray(os.urandom(size - 16))
         noise[0] = noise[0] & 0x3F | 0x40
         self.send(port, [(bytes(noise) + self.terms.keys.reset_token(id), address)])

@@ -153,6 +153,7 @@ class Living(Receiving):
             return
         self.last_id = max(self.last_id, id)
         log.debug("client=%s stream=%d reset by the client", self.endpoints.client, id)
+        self.context.stats.versions["3"].resets += 1
         self.transport.give_up(id, Code.REQUEST_CANCELLED)
         self._orphan(id)
         self._spend_reset()
@@ -187,7 +188,7 @@ class Living(Receiving):
             self._send_error(id, refusal.status, content=wanted)
             self.transport.stop(id, Code.NO_ERROR)
         if stream is None:
-            self.context.refused(self.endpoints, refusal.status)
+            self.context.refused(self.endpoints, refusal.status, "3")
         self._orphan(id, 0 if flow.framed else refusal.status)
         self.changed()
 

@@ -76,6 +76,10 @@ class QuicLink:
         except Exception:
             self._give_up()
             return []
+        if datagrams and datagrams[0][1] != self.address:
+            # RFC9000§9: it is answered where it was heard last, if that is new.
+            self.address = datagrams[0][1]
+            self.endpoint.context.stats.quic_migrations += 1
         return datagrams
 
     def changed(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.logger import QuicFileLogger
 
+from tricorn.capacity import Capacity
 from tricorn.certificates import identity
 from tricorn.config import Config, ConfigError
 from tricorn.connection import Context
@@ -66,6 +67,7 @@ def endpoint(
     ports: Sequence[Port],
     secret: bytes,
     ids: tuple[Callable[[], bytes], Callable[[bytes], bool]],
+    capacity: Capacity,
 ) -> Endpoint:
     """What a worker serves QUIC with; `ids` issues connection IDs, and says which to reset."""
     config = context.config
@@ -76,4 +78,4 @@ def endpoint(
         config.quic_max_concurrent_streams,
         config.quic_early_data == "safe",
     )
-    return Endpoint(context, Shared(config, defaults, limits), terms, ports, ids[1])
+    return Endpoint(context, Shared(config, defaults, limits), terms, ports, ids[1], capacity)

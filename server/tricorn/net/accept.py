@@ -19,10 +19,11 @@ from functools import partial
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
+from tricorn.capacity import Capacity
 from tricorn.config import Config
 from tricorn.connection import Context
 from tricorn.net.tcp import TcpWire, Versions
-from tricorn_supervisor.scoreboard import Field, Row, Scoreboard
+from tricorn_supervisor.scoreboard import Row, Scoreboard
 
 if TYPE_CHECKING:
     from tricorn.net.proxy import Announced
@@ -82,16 +83,17 @@ class Acceptor:
     ) -> None:
         """`listeners` are sockets, each with whether it is for TLS."""
         self.context = context
-        self.limit = connection_limit(context.config.limit_connections)
         self._announcing = _announcing(context.config)
         """Who begins with a header of the PROXY protocol."""
+        limit = connection_limit(context.config.limit_connections)
+        self.capacity = Capacity(limit, row, self._relieve)
+        """For all connections of the worker."""
         self.held = 0
-        """Connections, those in a TLS handshake included."""
+        """Connections over TCP, those in a TLS handshake included."""
         self._versions = versions
         self._listeners = listeners
         self._encryption = encryption
         self._board = board
-        self._row = row
         self.emptied = asyncio.Event()
         """Closed, and the last connection has ended."""
         self._connecting: set[asyncio.Task[None]] = set()
@@ -147,13 +149,13 @@ class Acceptor:
 
     def _turn(self) -> int:
         """How many connections to accept now; pauses where that is none."""
-        room = self.limit - self.held
+        room, held = self.capacity.room, self.capacity.held
         if room <= 0:
-            self._complain("clients wait: this worker holds %d connections", self.held)
+            self._complain("clients wait: this worker holds %d connections", held)
             self.pause()
             return 0
         total, workers = self._board.connections()
-        if workers > 1 and self.held > UNFAIR + total * 9 // (workers * 8):
+        if workers > 1 and held > UNFAIR + total * 9 // (workers * 8):
             self.pause(SIT_OUT)
             return 1  # should the siblings be too busy to take it
         return min(room, BURST)
@@ -164,7 +166,7 @@ class Acceptor:
             # Without it the second of two small writes waits for the client's delayed ACK.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.held += 1
-        self._row[Field.CONNECTIONS] = self.held
+        self.capacity.take()
         self.context.stats.accepted += 1
         loop = self.context.loop
         task = loop.create_task(self._connect(sock, secure))
@@ -193,12 +195,14 @@ class Acceptor:
                     ssl_handshake_timeout=self.context.config.ssl_handshake_timeout,
                     ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
                 )
+                self.context.stats.tls_handshakes += 1
             else:
                 await self.context.loop.connect_accepted_socket(lambda: made, sock)
         except OSError as error:  # ssl.SSLError is one
             log.debug("client=%s connection failed: %s", _name(sock), error)
         finally:
             if wire is None or not wire.used:
+                self.context.stats.tls_failures += secure
                 sock.close()
                 self._release()
 
@@ -220,21 +224,21 @@ class Acceptor:
     def _release(self) -> None:
         """A connection has ended."""
         self.held -= 1
-        self._row[Field.CONNECTIONS] = self.held
         if self._closed and not self.held:
             self.emptied.set()
-        self._relieve()
+        self.capacity.release()
 
     def _handshaken(self, task: asyncio.Task[None]) -> None:
         self._handshaking.pop(task, None)
 
     def _relieve(self) -> None:
-        if not self._accepting and self._retry is None and self.held <= self.limit * RESUME:
+        capacity = self.capacity
+        if not self._accepting and self._retry is None and capacity.held <= capacity.limit * RESUME:
             self.open()
 
     def shed(self) -> None:
         """Closes what has been idle longest when the limit is near: new clients come first."""
-        excess = self.held - int(self.limit * RESUME)
+        excess = self.capacity.held - int(self.capacity.limit * RESUME)
         if excess <= 0:
             return
         idle = [each for each in self.context.connections if each.idle]

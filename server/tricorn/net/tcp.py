@@ -60,6 +60,7 @@ class TcpWire(asyncio.Protocol):
         "_held",
         "_secure",
         "_transport",
+        "_version",
         "_versions",
         "_waiting",
         "data_received",
@@ -81,6 +82,8 @@ class TcpWire(asyncio.Protocol):
     ) -> None:
         self._context = context
         self._versions = versions
+        self._version = ""
+        """What is spoken."""
         self._closed = closed
         self._secure = secure
         self._announced = announced
@@ -130,6 +133,7 @@ class TcpWire(asyncio.Protocol):
         self.full = False
         if self._connection is not None:
             self._context.connections.discard(self._connection)
+            self._context.stats.versions[self._version].closed += 1
             self._connection.eof()
             self._connection = None
         self._closed()
@@ -162,10 +166,14 @@ class TcpWire(asyncio.Protocol):
 
     def switch(self, version: str) -> Connection:
         connections = self._context.connections
+        tallies = self._context.stats.versions
         endpoints = self._endpoints()
         if self._connection is not None:
             connections.discard(self._connection)
             endpoints = self._connection.endpoints
+            tallies[self._version].closed += 1
+        self._version = version
+        tallies[version].opened += 1
         self._connection = connection = self._versions[version](self._context, self, endpoints)
         connections.add(connection)
         self.divert(connection.feed)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from tricorn.connection import Field, Message, Scope
+from tricorn.observe.exposition import Exposition
 from tricorn.observe.health import Health, health
 from tricorn_supervisor.scoreboard import Scoreboard
 
@@ -19,6 +20,7 @@ PROBES: dict[str, Callable[[Health], str]] = {
     "/startupz": Health.unstarted,
 }
 """What each has against the present state: a reason, which is a 503, or nothing."""
+METRICS = "/metrics"
 
 
 class Admin:
@@ -26,6 +28,7 @@ class Admin:
 
     def __init__(self, board: Scoreboard, heartbeat_timeout: float) -> None:
         self.board = board
+        self.exposition = Exposition(board)
         self.heartbeat_timeout = heartbeat_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,8 +39,10 @@ class Admin:
             )
         elif (complaint := PROBES.get(path)) is not None:
             await self._probe(send, complaint)
+        elif path == METRICS:
+            await self._metrics(scope, send)
         else:
-            names = ", ".join(PROBES)
+            names = ", ".join((*PROBES, METRICS))
             await _answer(send, 404, _TEXT, f"there is nothing here but {names}\n".encode())
 
     async def _probe(self, send: Send, complaint: Callable[[Health], str]) -> None:
@@ -46,6 +51,11 @@ class Admin:
         said = {"ok": not why, "why": why or "all is well"} | asdict(state)
         body = json.dumps(said).encode() + b"\n"
         await _answer(send, 503 if why else 200, b"application/json", body, _FRESH)
+
+    async def _metrics(self, scope: Scope, send: Send) -> None:
+        accepted = [value for name, value in scope["headers"] if name == b"accept"]
+        page, kind = self.exposition.render(b",".join(accepted).decode("latin-1"))
+        await _answer(send, 200, kind.encode(), page, (b"vary", b"accept"))
 
 
 _TEXT = b"text/plain; charset=utf-8"

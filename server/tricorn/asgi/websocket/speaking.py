@@ -261,7 +261,7 @@ class Speaking(Stream):
         self.deadline = FOREVER
         self.inbound.data = bytearray()  # of no interest any more, however long it is kept
         context = self.context
-        context.stats.responses[self.status // 100] += 1
+        context.stats.versions[self.request.version].responses[self.status // 100] += 1
         if aborted:
             context.stats.aborted += 1
         if context.accesslog is not None:

@@ -102,6 +102,7 @@ class WebSocket(Speaking):
             if self.messages:
                 message = self.messages.popleft()
                 self.queued -= message.__sizeof__()
+                self.context.stats.messages_received += 1
                 if self.full:
                     self.read_on()
                 if isinstance(message, str):
@@ -142,6 +143,7 @@ class WebSocket(Speaking):
             else:
                 sent = frame(first, payload)
             self.sent += len(sent)
+            self.context.stats.messages_sent += 1
             connection = self.connection
             connection.send_data(self.id, sent)
             if not connection.room(self.id):

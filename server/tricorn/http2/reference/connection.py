@@ -294,7 +294,7 @@ class ReferenceConnection(Receiving):
         flow = self.flows[id]
         stream = self.streams.pop(id, None)
         if stream is None:
-            self.context.refused(self.endpoints, status)
+            self.context.refused(self.endpoints, status, "2")
         else:
             stream.feed_reset(answered=0 if flow.started else status)
         if flow.started:
@@ -310,10 +310,11 @@ class ReferenceConnection(Receiving):
         self.machine.reset_stream(id, code)
         self._drop(id)
 
-    def _drop(self, id: int) -> None:
+    def _drop(self, id: int, *, by_peer: bool = False) -> None:
         if id in self.flows:
             self._release(id)
         if stream := self.streams.pop(id, None):
+            self.context.stats.versions["2"].resets += by_peer
             stream.feed_reset()
 
     def _forget(self) -> None:

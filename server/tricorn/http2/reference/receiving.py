@@ -152,7 +152,7 @@ class Receiving(Connection):
             case events.TrailersReceived(stream_id=id):
                 self._take_trailers(id, self._entries(event.headers))
             case events.StreamReset(stream_id=id):
-                self._drop(id)
+                self._drop(id, by_peer=True)
                 self._spend()
             case events.RemoteSettingsChanged():
                 self.machine.clamp_table()
@@ -368,7 +368,7 @@ class Receiving(Connection):
         """Ends a stream at once, and tells the peer."""
 
     @abstractmethod
-    def _drop(self, id: int) -> None:
+    def _drop(self, id: int, *, by_peer: bool = False) -> None:
         """A stream has ended before its response was complete."""
 
     @abstractmethod
