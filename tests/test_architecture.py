@@ -43,6 +43,7 @@ HOMES = {
         "tricorn.leaving",
         "tricorn.net",
         "tricorn.observe.stacks",
+        "tricorn.observe.statsd",
         "tricorn.waiters",
         "tricorn.worker",
     ),

@@ -8,6 +8,7 @@ from tricorn import worker
 from tricorn.config import DEFAULTS, Config
 from tricorn.observe.admin import Admin
 from tricorn.observe.logfile import LogFile
+from tricorn.observe.statsd import Statsd
 from tricorn_supervisor.channel import ChildEnd
 from tricorn_supervisor.scoreboard import Scoreboard
 
@@ -20,11 +21,12 @@ def run(child: ChildEnd, board: Scoreboard, config: Config, errorlog: LogFile) -
     own = replace(
         DEFAULTS,
         worker_class=config.worker_class,
-        lifespan="off",
+        lifespan="on",
         h2c=False,
         limit_connections=MOST_CONNECTIONS,
         max_request_body_size=1024,
         graceful_timeout=1.0,
     )
-    application = Admin(board, config.heartbeat_timeout)
+    statsd = Statsd(board, config) if config.statsd_host else None
+    application = Admin(board, config.heartbeat_timeout, statsd)
     return worker.live(child, own, application, None, None, errorlog)

@@ -19,6 +19,7 @@ from tricorn.net.rotation import Encryption
 from tricorn.observe import errorlog
 from tricorn.observe.accesslog import AccessLog
 from tricorn.observe.logfile import LogFile
+from tricorn.observe.statsd import Address
 from tricorn.processors import processors
 from tricorn.versions import protocols_of
 from tricorn_supervisor.channel import ChildEnd
@@ -160,8 +161,10 @@ def _plan(loaded: options.Loaded, logs: Logs) -> Plan:
 
 
 def _admin(config: Config, logs: Logs) -> Callable[[ChildEnd, Scoreboard], int] | None:
-    """The life of the admin child, if there is to be one."""
-    if not config.health_bind and not config.statsd_host:
+    """The life of the admin child, if there is to be one. Raises ConfigError."""
+    if config.statsd_host:
+        Address.of(config.statsd_host)
+    elif not config.health_bind:
         return None
 
     def run(child: ChildEnd, board: Scoreboard) -> int:

@@ -1,45 +1,15 @@
 """The admin child: health while workers come and go, and the drain that readiness announces."""
 
-import json
 import os
-import re
 import signal
 import time
-from contextlib import contextmanager
 
 import pytest
 
-from tests.support.process import Client, Gate, Server, serve, wait_for_death
+from tests.process.probes import probe, served, wait_for_probe
+from tests.support.process import Gate, Server, wait_for_death
 
 pytestmark = pytest.mark.slow
-
-HEALTH = ("--health-bind", "127.0.0.1:0")
-
-
-def admin_port(server: Server) -> int:
-    found = re.search(r"health and metrics on http://127\.0\.0\.1:(\d+)$", server.log, re.MULTILINE)
-    assert found, "there is no admin listener"
-    return int(found[1])
-
-
-def probe(port: int, target: str) -> tuple[int, dict]:
-    with Client("127.0.0.1", port) as client:
-        answer = client.fetch(target)
-    return answer.status, json.loads(answer.body)
-
-
-def wait_for_probe(port: int, target: str, status: int) -> dict:
-    """Asks until that is the answer, as a kubelet does."""
-    deadline = time.monotonic() + 10
-    while (found := probe(port, target))[0] != status:
-        assert time.monotonic() < deadline, found
-    return found[1]
-
-
-@contextmanager
-def served(tmp_path, *options: str, workers: int = 2):
-    with serve(tmp_path, *HEALTH, *options, workers=workers) as server:
-        yield server, admin_port(server)
 
 
 def admin_pid(server: Server) -> int:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from tricorn.connection import Field, Message, Scope
 from tricorn.observe.exposition import Exposition
 from tricorn.observe.health import Health, health
+from tricorn.observe.statsd import Statsd
 from tricorn_supervisor.scoreboard import Scoreboard
 
 Receive = Callable[[], Awaitable[Message]]
@@ -26,12 +27,18 @@ METRICS = "/metrics"
 class Admin:
     """An ASGI application over the scoreboard of a fleet."""
 
-    def __init__(self, board: Scoreboard, heartbeat_timeout: float) -> None:
+    def __init__(
+        self, board: Scoreboard, heartbeat_timeout: float, statsd: Statsd | None = None
+    ) -> None:
         self.board = board
         self.exposition = Exposition(board)
         self.heartbeat_timeout = heartbeat_timeout
+        self.statsd = statsd
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
         path = scope["path"]
         if scope["method"] not in ("GET", "HEAD"):
             await _answer(
@@ -44,6 +51,16 @@ class Admin:
         else:
             names = ", ".join((*PROBES, METRICS))
             await _answer(send, 404, _TEXT, f"there is nothing here but {names}\n".encode())
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        if self.statsd is not None:
+            self.statsd.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self.statsd is not None:
+            self.statsd.stop()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def _probe(self, send: Send, complaint: Callable[[Health], str]) -> None:
         state = health(self.board, self.heartbeat_timeout)
