@@ -7,11 +7,12 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from tricorn.certificates import invalidity
+from tricorn.certificates import invalidity, not_after
 from tricorn.config import Config, ConfigError
 from tricorn.net.rotation import Watch
 from tricorn.wear import Wear
 from tricorn_supervisor.channel import ChildEnd
+from tricorn_supervisor.scoreboard import Field
 
 Renewal = Callable[[], Callable[[], None]]
 """Reads a certificate, raising ConfigError; what it returns shows that to new connections."""
@@ -30,6 +31,8 @@ class Upkeep:
         self._watch = watch if config.tls_watch else None
         self._renewals = renewals
         self._wear = Wear(config, random.random(), time.monotonic())
+        if config.certfile:
+            self._publish_expiry()
 
     def turn(self, now: float, requests: int) -> None:
         if reason := self._wear.reason(now, requests, self._child.resident):
@@ -54,4 +57,14 @@ class Upkeep:
             return
         for show in shows:
             show()
+        self._publish_expiry()
         log.info("worker=%d shows the new certificate", self._child.number)
+
+    def _publish_expiry(self) -> None:
+        try:
+            expiry = int(not_after(self._config).timestamp())
+        except ConfigError as error:
+            # It was read before this process became another user.
+            log.debug("worker=%d knows no end of the certificate: %s", self._child.number, error)
+        else:
+            self._child.row[Field.CERTIFICATE_EXPIRY] = expiry

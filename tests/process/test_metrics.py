@@ -5,12 +5,15 @@ import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.process.load import Load
 from tests.process.probes import scrape, served
-from tests.support.process import serve
+from tests.support.certificates import Authority
+from tests.support.process import Client, serve
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +63,32 @@ def test_counters_are_whole_and_never_go_back(tmp_path):
         assert found[name] == found[ANSWERED]
         assert found['tricorn_connections{protocol="http/1.1"}'] > 0
         assert found["tricorn_event_loop_lag_seconds_count"] >= 3
+
+
+def test_certificate_and_handshakes_are_known(tmp_path):
+    authority = Authority()
+    files = authority.issue(tmp_path, "localhost")
+    with served(tmp_path, *files.options, workers=1) as (server, port):
+        with server.connect(authority.client_context()) as client:
+            assert client.fetch("/").status == 200
+        with Client("127.0.0.1", server.port) as stranger:
+            stranger.send(b"this is no handshake")
+            stranger.wait_for_end()
+        found = scrape_until(port, 'tricorn_tls_handshakes_total{result="failed"}', 1)
+        assert found['tricorn_tls_handshakes_total{result="completed"}'] == 1
+        expiry = x509.load_pem_x509_certificate(Path(files.certificate).read_bytes())
+        assert (
+            found["tricorn_certificate_expiry_timestamp_seconds"]
+            == expiry.not_valid_after_utc.timestamp()
+        )
+
+
+def scrape_until(port: int, name: str, value: float) -> dict[str, float]:
+    """Workers publish once a second."""
+    deadline = time.monotonic() + 10
+    while (found := scrape(port))[name] < value:
+        assert time.monotonic() < deadline, found
+    return found
 
 
 def test_statsd_is_told_without_a_listener(tmp_path):
