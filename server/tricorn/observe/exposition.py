@@ -54,5 +54,5 @@ def _spans(metric: Spans, sight: Sight) -> Family:
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, histogram in metric.read(sight):
         buckets = list(zip(UPPER, map(float, accumulate(histogram.counts)), strict=True))
-        family.add_metric(labels, buckets, sum_value=histogram.microseconds / 1e6)
+        family.add_metric(labels, buckets, sum_value=histogram.seconds)
     return family

@@ -34,23 +34,23 @@ VERSIONS = ("http/1.1", "h2", "h3")
 class Histogram:
     """How many spans were how long."""
 
-    __slots__ = ("counts", "microseconds")
+    __slots__ = ("counts", "seconds")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)
-        self.microseconds = 0
-        """All of them together."""
+        self.seconds = 0.0
+        """All of them together; published in microseconds."""
 
     def observe(self, seconds: float) -> None:
         self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.microseconds += int(seconds * 1e6)
+        self.seconds += seconds
 
     def values(self) -> list[int]:
-        return [*self.counts, self.microseconds]
+        return [*self.counts, int(self.seconds * 1e6)]
 
     def take(self, values: Iterator[int]) -> None:
         self.counts = list(islice(values, len(self.counts)))
-        self.microseconds = next(values)
+        self.seconds = next(values) / 1e6
 
 
 class Tally:
@@ -70,8 +70,17 @@ class Tally:
 
     def time(self, opened: float, first_sent: float, ended: float) -> None:
         """A response: when its request was known, its first octet was sent (or 0), it ended."""
-        self.latency.observe(ended - opened)
-        if first_sent:
+        # Not by `observe`: this is done for every request, and mostly both are the same span.
+        span = ended - opened
+        bucket = bisect_left(BOUNDS, span)
+        latency = self.latency
+        latency.counts[bucket] += 1
+        latency.seconds += span
+        if first_sent == ended:
+            first_byte = self.first_byte
+            first_byte.counts[bucket] += 1
+            first_byte.seconds += span
+        elif first_sent:
             self.first_byte.observe(first_sent - opened)
 
     def values(self) -> list[int]:
