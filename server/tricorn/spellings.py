@@ -80,7 +80,7 @@ IGNORED = {
 LATER = (
     r"alt_svc_headers|debug"
     r"|limit_concurrency|log_?config(_dict)?|max_app_queue_size|preload"
-    r"|statsd_\w+|dogstatsd_tags|verify_flags|wsgi_max_body_size"
+    r"|verify_flags|wsgi_max_body_size"
     r"|(use_)?reload(er)?|reload_(dir|include|exclude|delay)"
 )
 

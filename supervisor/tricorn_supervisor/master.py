@@ -168,8 +168,7 @@ class Master:
         for sock, events in self._control.watched():
             poll.register(sock, events)
         parts = (self._pool, self._lanes, self._admin, self._systemd, self._control)
-        due = [part.deadline for part in parts]
-        deadlines = [deadline for deadline in due if deadline is not None]
+        deadlines = [part.deadline for part in parts if part.deadline is not None]
         if not deadlines:
             poll.poll()
         else:

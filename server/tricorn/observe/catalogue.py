@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tricorn import __version__
 from tricorn.observe.stats import VERSIONS, Histogram, Stats, Tally
 from tricorn_supervisor.scoreboard import COUNTERS, Field, Fleet, Scoreboard, State
 
+T = TypeVar("T", int, Histogram)
 Labels = tuple[str, ...]
 STATUSES = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 IN_FLIGHT = (Field.IN_FLIGHT_1, Field.IN_FLIGHT_2, Field.IN_FLIGHT_3)
@@ -67,20 +69,8 @@ def _fleet(field: Fleet) -> Callable[[Sight], Iterable[tuple[Labels, float]]]:
     return lambda sight: [((), sight.board.fleet(field))]
 
 
-def _tallies(
-    read: Callable[[Tally], float],
-) -> Callable[[Sight], Iterable[tuple[Labels, float]]]:
-    def samples(sight: Sight) -> Iterator[tuple[Labels, float]]:
-        for version, tally in zip(VERSIONS, sight.total.tallies, strict=True):
-            yield (version,), read(tally)
-
-    return samples
-
-
-def _histograms(
-    read: Callable[[Tally], Histogram],
-) -> Callable[[Sight], Iterable[tuple[Labels, Histogram]]]:
-    def samples(sight: Sight) -> Iterator[tuple[Labels, Histogram]]:
+def _by_version(read: Callable[[Tally], T]) -> Callable[[Sight], Iterable[tuple[Labels, T]]]:
+    def samples(sight: Sight) -> Iterator[tuple[Labels, T]]:
         for version, tally in zip(VERSIONS, sight.total.tallies, strict=True):
             yield (version,), read(tally)
 
@@ -147,13 +137,13 @@ METRICS: tuple[Metric | Spans, ...] = (
         "tricorn_request_duration_seconds",
         "from the head of a request to the end of its response, refusals and WebSockets left out",
         PROTOCOL,
-        _histograms(lambda tally: tally.latency),
+        _by_version(lambda tally: tally.latency),
     ),
     Spans(
         "tricorn_time_to_first_byte_seconds",
         "from the head of a request to the head of its response",
         PROTOCOL,
-        _histograms(lambda tally: tally.first_byte),
+        _by_version(lambda tally: tally.first_byte),
     ),
     Metric(
         "tricorn_requests_in_flight",
@@ -180,13 +170,13 @@ METRICS: tuple[Metric | Spans, ...] = (
         "tricorn_connections_opened",
         "connections that were opened; one that changes to h2c counts for both",
         PROTOCOL,
-        _tallies(lambda tally: tally.opened),
+        _by_version(lambda tally: tally.opened),
     ),
     Metric(
         "tricorn_streams_reset",
         "streams that a client has reset",
         PROTOCOL,
-        _tallies(lambda tally: tally.resets),
+        _by_version(lambda tally: tally.resets),
     ),
     Metric(
         "tricorn_tls_handshakes",
