@@ -90,7 +90,7 @@ ATOM_SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("atom, value", ATOM_VALUES)
+@pytest.mark.parametrize("atom, value", ATOM_VALUES, ids=[atom for atom, _ in ATOM_VALUES])
 def test_an_atom(logged, atom, value):
     assert logged(f"<%({atom})s>") == f"<{value}>"
 

@@ -44,7 +44,11 @@ def test_it_is_written_and_removed(path):
     file.close()
 
 
-@pytest.mark.parametrize("left", [f"{os.getpid()}\n", "1", "", "99999999999999999999\n"])
+@pytest.mark.parametrize(
+    "left",
+    [f"{os.getpid()}\n", "1", "", "99999999999999999999\n"],
+    ids=["ours", "another's", "nothing", "no pid"],
+)
 def test_what_a_dead_master_has_left_is_in_nobodys_way(path, left):
     path.write_text(left)
     opened(path).close()
