@@ -8,11 +8,12 @@ end is its end. What it has not read waits in the sockets, which are the master'
 import json
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from tricorn_supervisor.datagrams import pack_address
+from tricorn_supervisor.datagrams import Address, is_located, pack_address, receive_located
 from tricorn_supervisor.groups import RelayedGroup
 from tricorn_supervisor.leases import Table
 from tricorn_supervisor.steering import Layout, route
@@ -62,11 +63,16 @@ class Relay:
     outboxes: tuple[socket.socket, ...]
     live: tuple[int, ...]
     owned: frozenset[int]
+    receive: Callable[[int], tuple[bytes, Address]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        source = self.source
+        self.receive = partial(receive_located, source) if is_located(source) else source.recvfrom
 
     def work(self) -> None:
         for _ in range(BATCH):
             try:
-                data, address = self.source.recvfrom(LARGEST)
+                data, address = self.receive(LARGEST)
             except BlockingIOError:
                 return
             except ConnectionError:  # some systems tell of an ICMP message, about an answer, here

@@ -5,7 +5,7 @@ import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
-from tricorn_supervisor.datagrams import DatagramSocket
+from tricorn_supervisor.datagrams import DatagramSocket, locate
 from tricorn_supervisor.listeners import Address, Bind
 
 BUFFER_SIZE = 4 * 1024 * 1024  # Linux grants net.core.rmem_max and wmem_max at most
@@ -120,6 +120,7 @@ def _bind(address: Address, dual: bool, *, shared: bool) -> socket.socket:
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, PROBE)
         sock.bind(name)
+        locate(sock)
         undo.pop_all()
     return sock
 

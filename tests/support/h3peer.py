@@ -69,6 +69,12 @@ class MemoryPort:
     def receive_from(self, size: int) -> Any:
         raise BlockingIOError
 
+    def send(self, datagrams: Sequence[bytes], address: Any) -> None:
+        raise AssertionError("a MemoryEndpoint sends by itself")
+
+    def local(self, address: Any) -> tuple[str, int]:
+        return SERVER
+
 
 class MemoryEndpoint(Endpoint):
     """An endpoint whose datagrams are fetched by the clients that they are for."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -38,7 +37,6 @@ SMALLEST_INITIAL = 1200
 """RFC9000§14.1."""
 MOST_OCTETS = 65_000
 """Of one call with UDP_SEGMENT."""
-UDP_SEGMENT = 103  # linux/udp.h; not in the socket module
 HALF_OPEN = 100
 """Handshakes that are open before clients have to prove their address (HAProxy)."""
 MOST_RESETS, MOST_NEGOTIATIONS = 200, 100
@@ -51,7 +49,8 @@ BACKLOG = 1024
 """Datagrams that wait for the kernel; what does not fit is lost, as on any network."""
 
 Socket = socket.socket
-Address = tuple[str, int]
+Address = tuple[Any, ...]
+"""Host and port first; two that differ are two ways of the network (RFC9000§9)."""
 Datagram = tuple[bytes, Address]
 
 
@@ -66,6 +65,14 @@ class Port(Protocol):
         ...
 
     def receive_from(self, size: int) -> tuple[bytes, Any]: ...
+
+    def send(self, datagrams: Sequence[bytes], address: Any) -> None:
+        """Sends datagrams of one size, but for the last one, in one call."""
+        ...
+
+    def local(self, address: Any) -> tuple[str, int]:
+        """Our end of the way to a peer."""
+        ...
 
 
 class Endpoint:
@@ -192,7 +199,7 @@ class Endpoint:
             link.ids.add(id)
 
         link.transport = Transport(self.terms, issued, original=original, retried=retried)
-        ends = Endpoints(_plain(address), _plain(port.socket.getsockname()), "https")
+        ends = Endpoints(_plain(address), _plain(port.local(address)), "https")
         link.connection = Http3Connection(self.context, link, ends, self.shared, link.transport)
         self.context.connections.add(link.connection)
         self.half_open.add(link)
@@ -274,7 +281,8 @@ class Endpoint:
         while at < count:
             end = self._run(datagrams, at) if self._segmenting else at + 1
             try:
-                self._transmit(port.socket, datagrams[at:end])
+                run = datagrams[at:end]
+                port.send([data for data, _ in run], run[0][1])
             except BlockingIOError:
                 self._wait(port, datagrams[at:])
                 return
@@ -300,15 +308,6 @@ class Endpoint:
                 break  # only the last one may be smaller
         return end
 
-    def _transmit(self, sock: socket.socket, run: Sequence[Datagram]) -> None:
-        data, address = run[0]
-        if len(run) == 1:
-            sock.sendto(data, address)
-            return
-        size = struct.pack("@H", len(data))
-        parts = [data for data, _ in run]
-        sock.sendmsg(parts, [(socket.IPPROTO_UDP, UDP_SEGMENT, size)], 0, address)
-
     def _wait(self, port: Port, datagrams: Sequence[Datagram]) -> None:
         number = port.socket.fileno()
         self._backlogs[number] = deque(datagrams, BACKLOG)
@@ -320,6 +319,6 @@ class Endpoint:
         self.send(port, list(waiting))
 
 
-def _plain(address: tuple[str, int]) -> tuple[str, int]:
+def _plain(address: Address) -> tuple[str, int]:
     """Host and port, as ASGI has them."""
     return address[0].removeprefix("::ffff:"), address[1]

@@ -141,7 +141,7 @@ class QuicLink:
             connection.eof()  # RFC9000§10.2.2: nothing more can be sent, so nobody need wait
 
     def _give_up(self) -> None:
-        log.exception("client=%s the connection is given up", self.address)
+        log.exception("client=%s the connection is given up", self.connection.endpoints.client)
         self._end()
 
     def _end(self) -> None:
