@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ BASE = "base-files,dash,coreutils,python3,python3-venv"
 SUITE = "trixie"
 """Its Python is the 3.13 that the Dockerfile asks for."""
 BUILDING = 300.0
+ROOM = 4e9
 BUILD = (
     *("buildah", "bud", "--isolation=chroot", "--format=docker", "--layers=false"),
     # The authorities that this machine trusts, for what is fetched with TLS.
@@ -44,7 +46,8 @@ class Images:
     """A store of images of its own, and the containers that run from it."""
 
     def __init__(self, directory: Path) -> None:
-        self._environment = os.environ | {"CONTAINERS_STORAGE_CONF": str(directory / "storage")}
+        settings = {"CONTAINERS_STORAGE_CONF": str(directory / "storage"), "TMPDIR": str(directory)}
+        self._environment = os.environ | settings
         (directory / "storage").write_text(
             f'[storage]\ndriver = "vfs"\nrunroot = "{directory}/run"\ngraphroot = "{directory}/all"'
         )
@@ -97,11 +100,18 @@ def container(directory: Path) -> str:
     return (directory / "container").read_text()
 
 
+def store() -> Path:
+    """Where every layer is a copy of all below it: in memory, where there is enough."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOM
+    return Path(tempfile.mkdtemp(prefix="images-", dir=memory if roomy else None))
+
+
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
+def images():
     for each in ("mmdebstrap", "buildah", "podman", "runc"):
         program(each)
-    directory = tmp_path_factory.mktemp("images")
+    directory = store()
     images = Images(directory)
     base = directory / "base.tar"
     try:
