@@ -22,7 +22,6 @@ def run(child: ChildEnd, board: Scoreboard, config: Config, errorlog: LogFile) -
         DEFAULTS,
         worker_class=config.worker_class,
         lifespan="on",
-        h2c=False,
         limit_connections=MOST_CONNECTIONS,
         max_request_body_size=1024,
         graceful_timeout=1.0,
