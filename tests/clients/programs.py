@@ -1,5 +1,4 @@
-"""Programs that are not Python packages, or come in one: a test that misses one is skipped, and says
-which."""
+"""Programs that are not Python packages; a test that misses one is skipped, and says which."""
 
 import shutil
 import sys

@@ -6,7 +6,7 @@ import pwd
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,37 +37,70 @@ http {{
 """
 
 
+Change = tuple[str, str]
+"""A text of a sample, and what stands there in a test."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a balancer runs: what its sample has to be changed for."""
+
+    directory: Path
+    address: str
+    files: Files
+    upstream: int
+    health: int
+
+    def write(self, name: str, text: str) -> None:
+        (self.directory / name).write_text(text)
+
+    @property
+    def servers(self) -> tuple[Change, Change]:
+        return (
+            ("127.0.0.1:8000", f"127.0.0.1:{self.upstream}"),
+            ("port 9090", f"port {self.health}"),
+        )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A program, the file that is its sample, and the port that it has there."""
+
+    command: tuple[str, ...]
+    file: str
+    port: int
+    prepare: Callable[[Place], Sequence[Change]]
+    """Writes what else it needs, and says what has to be changed."""
+
+
 @dataclass
 class Balancer:
-    """One that runs. `secure` says whether its address speaks TLS; `front` is a socket that does
-    not, where it has one."""
+    """One that runs. `front` is a socket without TLS, where it has one."""
 
     directory: Path
     address: tuple[str, int]
-    secure: bool
     process: subprocess.Popen[bytes]
+
+    @property
+    def secure(self) -> bool:
+        return self.address[1] == 443
 
     @property
     def front(self) -> Path:
         return self.directory / "front"
 
-    @property
-    def log(self) -> str:
-        return (self.directory / "balancer.log").read_text()
-
-
-def own_address() -> str:
-    """An address of loopback on which nobody else binds its well-known port."""
-    number = next(COUNTER)
-    return f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.{number}"
-
 
 @contextmanager
-def balancer(kind: str, directory: Path, upstream: int, health: int) -> Iterator[Balancer]:
-    """Runs a sample in front of a port of this machine; waits until it listens."""
+def balancer(
+    name: str, directory: Path, upstream: int, health: int, *changes: Change
+) -> Iterator[Balancer]:
+    """Runs a sample, with these changes, in front of a port of this machine; waits for it."""
+    kind = KINDS[name]
     files = Authority().issue(directory, "localhost")
-    address = own_address()
-    command, port = STARTERS[kind](directory, address, files, upstream, health)
+    place = Place(directory, own_address(), files, upstream, health)
+    file = Path(kind.file).name
+    place.write(file, sample(kind.file, *changes, *kind.prepare(place)))
+    command = [program(name), *(each.format(file=file) for each in kind.command)]
     with (
         open(directory / "balancer.log", "wb") as log,
         subprocess.Popen(
@@ -78,12 +111,12 @@ def balancer(kind: str, directory: Path, upstream: int, health: int) -> Iterator
             env=os.environ | {"HOME": str(directory)},
         ) as process,
     ):
-        running = Balancer(directory, (address, port), port == 443, process)
+        running = Balancer(directory, (place.address, kind.port), process)
         try:
             _wait(running)
             yield running
         except BaseException as error:
-            error.add_note(running.log[-4000:])
+            error.add_note((directory / "balancer.log").read_text()[-4000:])
             raise
         finally:
             process.terminate()
@@ -93,7 +126,7 @@ def balancer(kind: str, directory: Path, upstream: int, health: int) -> Iterator
                 process.kill()
 
 
-def sample(path: str, *changes: tuple[str, str]) -> str:
+def sample(path: str, *changes: Change) -> str:
     """A file of deploy/, in which each of these texts is replaced, and has to be there."""
     text = (DEPLOY / path).read_text()
     for old, new in changes:
@@ -102,70 +135,67 @@ def sample(path: str, *changes: tuple[str, str]) -> str:
     return text
 
 
-def nginx(directory: Path, address: str, files: Files, upstream: int, health: int):
+def own_address() -> str:
+    """An address of loopback on which nobody else binds its well-known ports."""
+    return f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.{next(COUNTER)}"
+
+
+def _nginx(place: Place) -> list[Change]:
     user = pwd.getpwuid(os.getuid()).pw_name
-    (directory / "nginx.conf").write_text(NGINX.format(directory=directory, user=user))
-    (directory / "upstream.conf").write_text(
-        sample("nginx/upstream.conf", ("127.0.0.1:8000", f"127.0.0.1:{upstream}"))
-    )
-    (directory / "site.conf").write_text(
-        sample(
-            "nginx/site.conf",
-            ("listen 80;", f"listen {address}:80;"),
-            ("listen 443 ", f"listen unix:{directory}/front; listen {address}:443 "),
-            ("/etc/nginx/tls/tls.crt", str(files.certificate)),
-            ("/etc/nginx/tls/tls.key", str(files.key)),
-        )
-    )
-    return [program("nginx"), "-c", str(directory / "nginx.conf"), "-e", "stderr"], 443
+    place.write("nginx.conf", NGINX.format(directory=place.directory, user=user))
+    place.write("upstream.conf", sample("nginx/upstream.conf", place.servers[0]))
+    return [
+        ("listen 80;", f"listen {place.address}:80;"),
+        ("listen 443 ", f"listen unix:{place.directory}/front; listen {place.address}:443 "),
+        ("/etc/nginx/tls/tls.crt", place.files.certificate),
+        ("/etc/nginx/tls/tls.key", place.files.key),
+    ]
 
 
-def haproxy(directory: Path, address: str, files: Files, upstream: int, health: int):
-    pair = Path(files.certificate).read_text() + Path(files.key).read_text()
-    (directory / "tls.pem").write_text(pair)
-    (directory / "haproxy.cfg").write_text(
-        sample(
-            "haproxy/haproxy.cfg",
-            ("global\n", f"global\n    stats socket {directory}/stats level admin\n"),
-            ("maxconn 10000", "maxconn 500"),  # as descriptors allow here
-            ("bind :80\n", f"bind {address}:80\n    bind unix@{directory}/front name front\n"),
-            ("unless { ssl_fc }", "unless { ssl_fc } || { so_name front }"),
-            ("bind :443 ", f"bind {address}:443 "),
-            ("/etc/haproxy/tls.pem", f"{directory}/tls.pem"),
-            ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
-            ("port 9090", f"port {health}"),
-        )
-    )
-    return [program("haproxy"), "-db", "-f", str(directory / "haproxy.cfg")], 443
+def _haproxy(place: Place) -> list[Change]:
+    pair = Path(place.files.certificate).read_text() + Path(place.files.key).read_text()
+    place.write("tls.pem", pair)
+    front = f"    bind unix@{place.directory}/front name front\n"
+    return [
+        ("global\n", f"global\n    stats socket {place.directory}/stats level admin\n"),
+        ("maxconn 10000", "maxconn 500"),  # as descriptors allow here
+        ("bind :80\n", f"bind {place.address}:80\n{front}"),
+        ("unless { ssl_fc }", "unless { ssl_fc } || { so_name front }"),
+        ("bind :443 ", f"bind {place.address}:443 "),
+        ("/etc/haproxy/tls.pem", f"{place.directory}/tls.pem"),
+        *place.servers,
+    ]
 
 
-def envoy(directory: Path, address: str, files: Files, upstream: int, health: int):
-    (directory / "envoy.yaml").write_text(
-        sample(
-            "envoy/envoy.yaml",
-            ("address: 0.0.0.0", f"address: {address}"),
-            ("port_value: 8000", f"port_value: {upstream}"),
-            ("port_value: 9090", f"port_value: {health}"),
-        )
-    )
-    options = ("--use-dynamic-base-id", "--concurrency", "1", "-l", "warning")
-    return [program("envoy"), "-c", str(directory / "envoy.yaml"), *options], 8080
+def _envoy(place: Place) -> list[Change]:
+    return [
+        ("address: 0.0.0.0", f"address: {place.address}"),
+        ("port_value: 8000", f"port_value: {place.upstream}"),
+        ("port_value: 9090", f"port_value: {place.health}"),
+    ]
 
 
-def caddy(directory: Path, address: str, files: Files, upstream: int, health: int):
-    (directory / "Caddyfile").write_text(
-        "{\n\tadmin off\n}\n"
-        + sample(
-            "caddy/Caddyfile",
-            ("example.com {", f"http://:8080 {{\n\tbind {address}"),
-            ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
-            ("health_port 9090", f"health_port {health}"),
-        )
-    )
-    return [program("caddy"), "run", "--config", str(directory / "Caddyfile")], 8080
+def _caddy(place: Place) -> list[Change]:
+    upstream, _ = place.servers
+    return [
+        ("(health) {", "{\n\tadmin off\n}\n\n(health) {"),
+        ("example.com {", f"http://:8080 {{\n\tbind {place.address}"),
+        upstream,
+        ("health_port 9090", f"health_port {place.health}"),
+    ]
 
 
-STARTERS = {"nginx": nginx, "haproxy": haproxy, "envoy": envoy, "caddy": caddy}
+KINDS = {
+    "nginx": Kind(("-p", ".", "-c", "nginx.conf", "-e", "stderr"), "nginx/site.conf", 443, _nginx),
+    "haproxy": Kind(("-db", "-f", "{file}"), "haproxy/haproxy.cfg", 443, _haproxy),
+    "envoy": Kind(
+        ("-c", "{file}", "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"),
+        "envoy/envoy.yaml",
+        8080,
+        _envoy,
+    ),
+    "caddy": Kind(("run", "--config", "{file}"), "caddy/Caddyfile", 8080, _caddy),
+}
 
 
 def _wait(balancer: Balancer) -> None:
