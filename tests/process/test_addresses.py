@@ -5,23 +5,15 @@ import os
 import signal
 import socket
 import stat
-import sys
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.certificates import Authority
 from tests.support.process import PATIENCE, Client, serve
+from tests.support.systemd import Manager, activation
 
 pytestmark = pytest.mark.slow
-
-# What systemd does: the sockets from descriptor 3 on, and the process that they are meant for.
-ACTIVATE = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ["LISTEN_PID"] = str(os.getpid())
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 def ask_unix(path, target="/ends") -> bytes:
@@ -147,24 +139,22 @@ def test_socket_that_was_passed_by_number(tmp_path):
 
 
 def test_sockets_of_systemd(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as passed:
-        prefix = (sys.executable, "-Sc", ACTIVATE, str(passed.fileno()))
-        with serve(
-            tmp_path,
-            bind=["systemd:"],
-            environ={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"},
-            prefix=prefix,
-            pass_fds=[passed.fileno()],
-            workers=2,
-        ) as server:
-            assert server.port == passed.getsockname()[1]
-            assert server.fetch().status == 200
-            before = server.children()
-            server.signal(signal.SIGHUP)
-            server.wait_for(r"gen=2 pid=\d+ ready$")
-            assert server.fetch().status == 200
-            assert set(before) <= set(server.children())
-            assert server.stop() == 0
+    with socket.create_server(("127.0.0.1", 0)) as passed, serve(
+        tmp_path,
+        bind=["systemd:"],
+        environ={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"},
+        prefix=activation(passed),
+        pass_fds=[passed.fileno()],
+        workers=2,
+    ) as server:
+        assert server.port == passed.getsockname()[1]
+        assert server.fetch().status == 200
+        before = server.children()
+        server.signal(signal.SIGHUP)
+        server.wait_for(r"gen=2 pid=\d+ ready$")
+        assert server.fetch().status == 200
+        assert set(before) <= set(server.children())
+        assert server.stop() == 0
 
 
 def test_named_socket_of_systemd_over_a_unix_path(tmp_path):
@@ -176,34 +166,12 @@ def test_named_socket_of_systemd_over_a_unix_path(tmp_path):
             tmp_path,
             bind=["systemd:web"],
             environ={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"},
-            prefix=(sys.executable, "-Sc", ACTIVATE, str(passed.fileno())),
+            prefix=activation(passed),
             pass_fds=[passed.fileno()],
         ) as server:
             ask_unix(path)
             assert server.stop() == 0
     assert path.exists(), "the path is systemd's"
-
-
-class Manager:
-    """The end of the notification socket that systemd holds."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(PATIENCE)
-        self._socket.bind(name.replace("@", "\0", 1))
-        self.heard: list[str] = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._socket.close()
-
-    def wait_for(self, line: str) -> None:
-        while line not in self.heard:
-            self.heard += self._socket.recv(65536).decode().splitlines()
-        self.heard.clear()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
