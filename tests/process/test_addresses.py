@@ -139,14 +139,17 @@ def test_socket_that_was_passed_by_number(tmp_path):
 
 
 def test_sockets_of_systemd(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as passed, serve(
-        tmp_path,
-        bind=["systemd:"],
-        environ={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"},
-        prefix=activation(passed),
-        pass_fds=[passed.fileno()],
-        workers=2,
-    ) as server:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as passed,
+        serve(
+            tmp_path,
+            bind=["systemd:"],
+            environ={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web"},
+            prefix=activation(passed),
+            pass_fds=[passed.fileno()],
+            workers=2,
+        ) as server,
+    ):
         assert server.port == passed.getsockname()[1]
         assert server.fetch().status == 200
         before = server.children()
