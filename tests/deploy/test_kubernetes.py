@@ -1,6 +1,7 @@
 """The manifests say what Kubernetes takes, and what the server can keep."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -53,6 +54,14 @@ def test_schema_refuses_what_it_does_not_know():
 
 @each_target
 def test_kustomize_renders_the_same(target):
+    kubectl = recent_kubectl()
+    theirs = subprocess.run(
+        [kubectl, "kustomize", KUBERNETES / target], capture_output=True, check=True
+    )
+    assert by_name(yaml.safe_load_all(theirs.stdout)) == by_name(rendered(KUBERNETES / target))
+
+
+def recent_kubectl():
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed")
@@ -60,10 +69,7 @@ def test_kustomize_renders_the_same(target):
     minor = json.loads(version.stdout)["clientVersion"]["minor"].rstrip("+")
     if int(minor) < RECENT:
         pytest.skip(f"kubectl 1.{minor} has too old a kustomize")
-    theirs = subprocess.run(
-        [kubectl, "kustomize", KUBERNETES / target], capture_output=True, check=True
-    )
-    assert by_name(yaml.safe_load_all(theirs.stdout)) == by_name(rendered(KUBERNETES / target))
+    return kubectl
 
 
 def by_name(manifests):
@@ -152,3 +158,27 @@ def test_http3_is_announced_at_the_port_of_the_service():
         if each["protocol"] == "UDP"
     ]
     assert f'h3=":{quic["port"]}"' in environment("overlays/http3")["TRICORN_ALT_SVC"]
+
+
+def test_overlay_of_the_readme_is_one(tmp_path):
+    (example,) = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "deploy" / "README.md").read_text(), re.DOTALL
+    )
+    kubectl = recent_kubectl()
+    shutil.copytree(KUBERNETES, tmp_path / "deploy" / "kubernetes")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "kustomization.yaml").write_text(example)
+    done = subprocess.run([kubectl, "kustomize", tmp_path / "shop"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    manifests = list(yaml.safe_load_all(done.stdout))
+    for each in manifests:
+        kubernetes_validate.validate(each, VERSIONS[-1], strict=True)
+        assert each["metadata"]["namespace"] == "shop"
+    (deployment,) = [each for each in manifests if each["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/shop:7"
+    assert container["args"] == ["shop:app"] and "replicas" not in deployment["spec"]
+    environ = {each["name"]: each["value"] for each in container["env"]}
+    assert "TRICORN_QUIC_BIND" in environ and environ["TRICORN_PROXY_HEADERS"] == "x-forwarded"
+    config = options.load(["shop:app"], environ).config
+    assert config.forwarded_allow_ips == ("10.0.0.0/8",)
