@@ -154,6 +154,7 @@ def _plan(loaded: options.Loaded, logs: Logs) -> Plan:
         quic_binds=tuple(Bind(text, True, ("HTTP/3",)) for text in config.quic_bind),
         steering=config.quic_steering,
         quic_secret=_quic_secret(config),
+        quic_server_id=bytes.fromhex(config.quic_server_id.removeprefix("0x")),
         admin=_admin(config, logs),
         admin_binds=health,
         drain_delay=config.drain_delay,

@@ -1,5 +1,6 @@
 """Reads the configuration: command line over environment over file over default."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from tricorn.values import Value, read_text, read_toml
 Action = Literal["serve", "check", "print", "help", "version"]
 Given = Mapping[str, Sequence[tuple[str, str]]]  # option → each (flag as spelled, its text)
 Values = dict[str, Any]  # option → value, of the type that Config declares
+SERVER_ID = r"(0x)?([0-9a-f]{2}){1,12}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +269,11 @@ def _mistakes(config: Config) -> Iterator[str]:
     if config.ca_certs and not verified:
         yield "ca_certs is set, but no client is asked: add --verify-mode CERT_REQUIRED"
 
+    if config.quic_server_id and not re.fullmatch(SERVER_ID, config.quic_server_id):
+        yield (
+            f"quic_server_id {config.quic_server_id!r} is no server ID: write 1 to 12 octets in "
+            "lower-case hexadecimal digits, as in 0x0123456789abcdef"
+        )
     if config.quic_bind and verified:
         # aioquic can ask for a certificate, but does not refuse a client without one.
         yield "verify_mode does not hold over QUIC: leave out --quic-bind, or --verify-mode"

@@ -73,6 +73,12 @@ class QuicConfig(ProxyConfig):
         "are made; not set = new ones at every start",
         PATH,
     )
+    quic_server_id: str = QUIC.option(
+        "",
+        "1 to 12 octets that every connection ID has behind its first, by which a load balancer "
+        "finds this server (QUIC-LB, not encrypted; AWS wants 0x and 16 digits); not set = none",
+        Form(Kind.TEXT, "HEX"),
+    )
     quic_steering: str = QUIC.option(
         "auto",
         "how datagrams find their worker: by a program in the kernel, by a dispatcher process, or "

@@ -367,7 +367,7 @@ def _alternative(child: ChildEnd, config: Config) -> list[Field]:
 
 def issuing(child: ChildEnd) -> Callable[[], bytes]:
     """Makes connection IDs that lead to this worker."""
-    layout = Layout.of(child.secret)
+    layout = Layout.of(child.secret, child.server_id)
     return lambda: layout.connection_id(child.lane, os.urandom(NONCE_SIZE))
 
 
@@ -377,7 +377,7 @@ def resettable(child: ChildEnd) -> Callable[[bytes], bool]:
     RFC9000§21.11: not if another worker may know it, or whoever makes its packets come here could
     end its connection.
     """
-    layout = Layout.of(child.secret)
+    layout = Layout.of(child.secret, child.server_id)
 
     def mine(id: bytes) -> bool:
         lane = layout.lane_of(id)

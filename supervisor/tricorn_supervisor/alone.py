@@ -77,6 +77,7 @@ def run_alone(plan: Plan) -> int:
             lane=lane,
             datagrams=datagrams,
             secret=derive_secret(plan.quic_secret) if datagrams else b"",
+            server_id=plan.quic_server_id,
             systemd=systemd,
             started=plan.started,
         )

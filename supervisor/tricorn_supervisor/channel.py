@@ -70,9 +70,10 @@ class ChildEnd:
     board: Scoreboard
     socket: socket.socket
     alone: bool = False  # no master: signals of the terminal are the worker's own
-    lane: int = -1  # of QUIC: steering.Layout.of(secret) makes the IDs that lead here; -1 = no QUIC
+    lane: int = -1  # of QUIC: steering.Layout makes the IDs that lead here; -1 = no QUIC
     datagrams: tuple[DatagramSocket, ...] = ()
     secret: bytes = b""  # 32 octets that all workers share, for all keys of QUIC; b"" without QUIC
+    server_id: bytes = b""  # in every connection ID; the same for all workers
     row: Row = field(init=False)
     _unsent: bytes = field(init=False, default=b"")
 

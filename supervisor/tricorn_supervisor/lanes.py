@@ -28,6 +28,7 @@ class Lanes:
 
     def __init__(self, fork: Fork) -> None:
         self.secret = b""
+        self.server_id = b""
         self._fork = fork
         self._first: Plan | None = None  # the one that the secret and the router are of
         self._router: Router | None = None
@@ -131,10 +132,12 @@ class Lanes:
         """Choose how to route once: what is bound and who is connected depends on it."""
         if self._router is None or self._first is None:
             self.secret = derive_secret(plan.quic_secret)
+            self.server_id = plan.quic_server_id
             self._first = plan
-            self._router = choose(plan.steering, Layout.of(self.secret), self._fork)
+            layout = Layout.of(self.secret, self.server_id)
+            self._router = choose(plan.steering, layout, self._fork)
             log.info("steering=%s finds the worker of a QUIC datagram", self._router.name)
-        for name in ("steering", "quic_secret"):
+        for name in ("steering", "quic_secret", "quic_server_id"):
             if getattr(plan, name) != getattr(self._first, name):
                 log.warning("%s has changed; it counts from the next start", name)
         return self._router

@@ -346,11 +346,10 @@ class Master:
     def _divide(self, child: Child, sock: socket) -> int:
         lane = self._lanes.claim(child)
         self._board.claim(child.slot, child.number, child.generation, lane)
-        run = self._generations[child.generation].work
         with self._inbox.held():
             if pid := os.fork():
                 return pid
-            birth.live(lambda: self._become(child, sock), run)
+            birth.live(lambda: self._become(child, sock), self._generations[child.generation].work)
 
     def _become(self, child: Child, sock: socket) -> ChildEnd:
         """In the child: let go of all that is the master's and its siblings'."""
@@ -371,6 +370,7 @@ class Master:
             lane=row[Field.LANE] - 1,
             datagrams=datagrams,
             secret=self._lanes.secret,
+            server_id=self._lanes.server_id,
         )
 
     def _leave(self, generation: int) -> tuple[Listener, ...]:

@@ -36,6 +36,7 @@ class Plan:
     quic_binds: tuple[Bind, ...] = ()  # over UDP; only HOST:PORT
     steering: str = "auto"  # kernel, dispatcher or hash
     quic_secret: bytes = b""  # the operator's, of 32 octets or more; made at the start if empty
+    quic_server_id: bytes = b""  # steering.Layout's
     control: str = ""  # path of the control socket
     pid: str = ""  # path of the file with the master's process ID
     identity: Identity | None = None  # of workers, and whatever else meets clients

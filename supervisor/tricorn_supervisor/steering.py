@@ -3,11 +3,12 @@
 Theory. A *lane* is the index of a socket in a reuseport group; a worker process leases one for its
 life. Every connection ID that a worker hands out names its lane, so that the packets of a
 connection find its worker from whatever address the client sends, and whatever other workers come
-and go. An ID has eight octets:
+and go. An ID has eight octets, and those of the server ID if the operator gives one:
 
-    0      7: configuration 0, and the length less one (draft-ietf-quic-load-balancers)
-    1..6   random
-    7      lane XOR mask; the mask is made of octets 3..6 and a secret multiplier
+    0      configuration 0, and the length less one (draft-ietf-quic-load-balancers)
+    ...    the server ID, by which a balancer finds this machine; nobody here reads it
+    six    random
+    last   lane XOR mask; the mask is made of the four octets before and a secret multiplier
 
 The mask hides from an observer which IDs are of one lane. It is no security, and needs none.
 
@@ -26,10 +27,11 @@ import socket
 import struct
 from array import array
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-CONNECTION_ID_SIZE = 8
+CONNECTION_ID_SIZE = 8  # without a server ID
 NONCE_SIZE = 6
+MOST_SERVER_ID = 20 - CONNECTION_ID_SIZE  # RFC9000§17.2
 MOST_LANES = 256  # a lane is one octet
 SECRET_SIZE = 32
 
@@ -44,25 +46,33 @@ class Layout:
     """What a connection ID of ours looks like."""
 
     multiplier: int  # odd, 32 bits
-    first: int = CONNECTION_ID_SIZE - 1
+    server_id: bytes = b""
+    size: int = field(init=False)
+    first: int = field(init=False)
+    """The octet that every ID begins with."""
+
+    def __post_init__(self) -> None:
+        # Kept, as the dispatcher asks for them with each datagram.
+        object.__setattr__(self, "size", CONNECTION_ID_SIZE + len(self.server_id))
+        object.__setattr__(self, "first", self.size - 1)
 
     @classmethod
-    def of(cls, secret: bytes) -> "Layout":
+    def of(cls, secret: bytes, server_id: bytes = b"") -> "Layout":
         """The same for every process that shares the secret."""
         digest = hmac.digest(secret, b"tricorn lane mask", hashlib.sha256)
-        return cls(int.from_bytes(digest[:4]) | 1)
+        return cls(int.from_bytes(digest[:4]) | 1, server_id)
 
     def connection_id(self, lane: int, nonce: bytes) -> bytes:
         """The ID with these six random octets that leads to this lane."""
         if len(nonce) != NONCE_SIZE:
             raise ValueError(f"a nonce has {NONCE_SIZE} octets, not {len(nonce)}")
-        return bytes((self.first, *nonce, lane ^ self._mask(nonce[2:])))
+        return bytes((self.first, *self.server_id, *nonce, lane ^ self._mask(nonce[2:])))
 
     def lane_of(self, connection_id: bytes) -> int | None:
         """The lane that an ID leads to, owned or not; None if the ID cannot be one of ours."""
-        if len(connection_id) != CONNECTION_ID_SIZE or connection_id[0] != self.first:
+        if len(connection_id) != self.size or connection_id[0] != self.first:
             return None
-        return connection_id[7] ^ self._mask(connection_id[3:7])
+        return connection_id[-1] ^ self._mask(connection_id[-5:-1])
 
     def _mask(self, octets: bytes) -> int:
         return (int.from_bytes(octets) * self.multiplier & WORD) >> 24
@@ -71,15 +81,15 @@ class Layout:
 def route(layout: Layout, live: Sequence[int], owned: Collection[int], datagram: bytes) -> int:
     """The lane of a datagram: its own if `owned`, or one of `live`, where each entry is a share."""
     size = len(datagram)
-    if size < CONNECTION_ID_SIZE + 2:
+    if size < layout.size + 2:
         return live[0]
     start = 1
     if datagram[0] & LONG_HEADER:
-        if size < CONNECTION_ID_SIZE + 7:
+        if size < layout.size + 7:
             return live[0]
         start = 6
-    if start == 1 or datagram[5] == CONNECTION_ID_SIZE:
-        lane = layout.lane_of(datagram[start : start + CONNECTION_ID_SIZE])
+    if start == 1 or datagram[5] == layout.size:
+        lane = layout.lane_of(datagram[start : start + layout.size])
         if lane is not None and lane in owned:
             return lane
     return live[int.from_bytes(datagram[start : start + 4]) % len(live)]
@@ -136,7 +146,7 @@ def _short(
     ]
     return [
         (LOAD_SIZE, 0, 0, 0),
-        (JUMP_AT_LEAST, 1, 0, CONNECTION_ID_SIZE + 2),
+        (JUMP_AT_LEAST, 1, 0, layout.size + 2),
         (RETURN, 0, 0, fallback),
         (LOAD_OCTET, 0, 0, 0),
         (JUMP_SET, len(read), 0, LONG_HEADER),
@@ -147,11 +157,11 @@ def _short(
 def _long(layout: Layout, fallback: int, size_of_table: int) -> list[Instruction]:
     return [
         (LOAD_SIZE, 0, 0, 0),
-        (JUMP_AT_LEAST, 1, 0, CONNECTION_ID_SIZE + 7),
+        (JUMP_AT_LEAST, 1, 0, layout.size + 7),
         (RETURN, 0, 0, fallback),
         *_read(layout, start=6),
         (LOAD_OCTET, 0, 0, 5),
-        (JUMP_EQUAL, 0, 2, CONNECTION_ID_SIZE),
+        (JUMP_EQUAL, 0, 2, layout.size),
         (LOAD_OCTET, 0, 0, 6),
         (JUMP_EQUAL, 1, 0, layout.first),
         (JUMP, 0, 0, size_of_table),
@@ -163,11 +173,11 @@ def _read(layout: Layout, start: int) -> list[Instruction]:
     return [
         (LOAD_WORD, 0, 0, start),
         (STORE, 0, 0, CHOICE),
-        (LOAD_WORD, 0, 0, start + 3),
+        (LOAD_WORD, 0, 0, start + layout.size - 5),
         (MULTIPLY, 0, 0, layout.multiplier),
         (SHIFT_RIGHT, 0, 0, 24),
         (A_TO_X, 0, 0, 0),
-        (LOAD_OCTET, 0, 0, start + 7),
+        (LOAD_OCTET, 0, 0, start + layout.size - 1),
         (XOR_X, 0, 0, 0),
         (STORE, 0, 0, LANE),
     ]

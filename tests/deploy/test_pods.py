@@ -1,4 +1,4 @@
-"""Two servers as pods behind one address: what --quic-secret gives them (docs/scaling.md)."""
+"""Servers as pods behind one address: what they share, and how they are told apart."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import pytest
 from aioquic.asyncio.client import connect
 from aioquic.quic.configuration import QuicConfiguration
 
-from tests.process.quic_load import Client
+from tests.process.quic_load import Client, roam
 from tests.support.certificates import Authority
 from tests.support.process import PATIENCE, serve
 
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 SHORT_HEADER = 0x40
 TOKEN_SIZE = 16
+SERVER_ID = "0x0123456789abcdef"
 
 
 def port_of(server):
@@ -70,3 +71,21 @@ def test_pods_know_each_others_clients_if_they_share_the_secret(tmp_path, shared
         assert resumed == shared
         answer = lost_packet(port_of(other), known.cid)
         assert (answer[-TOKEN_SIZE:] == known.stateless_reset_token) == shared
+
+
+@pytest.mark.parametrize(("steering", "workers"), [("kernel", 3), ("dispatcher", 3), ("auto", 0)])
+def test_ids_name_the_server_for_a_balancer_and_lead_to_the_worker(tmp_path, steering, workers):
+    pair = Authority().issue(tmp_path, "localhost")
+    options = ("--quic-bind", "127.0.0.1:0", "--quic-server-id", SERVER_ID)
+    how = (*pair.options, *options, "--quic-steering", steering)
+    with serve(tmp_path, *how, workers=workers, ready=workers > 0) as server:
+        if not workers:
+            server.wait_for(r"\(HTTP/3\)")
+        port = port_of(server)
+        for _ in range(4):
+            _, _, known = asyncio.run(visit(port))
+            # As AWS reads them: octets 1 to 8.
+            assert known.cid[1:9].hex() == SERVER_ID.removeprefix("0x") and len(known.cid) == 16
+        assert lost_packet(port, known.cid)[-TOKEN_SIZE:] == known.stateless_reset_token
+        tally = asyncio.run(roam(port, 2.5, [("/", len("hello\n"))] * 6))
+        assert not tally.failures and tally.moves >= 6 and tally.answered > 100, tally

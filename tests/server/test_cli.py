@@ -89,15 +89,18 @@ def test_plan_has_what_is_said_of_quic(tmp_path):
     (tmp_path / "secret").write_bytes(b"x" * 40)
     plan = quic_plan(
         *("--quic-bind", ":4433", "--quic-steering", "dispatcher", "--quic-secret", "secret"),
+        *("--quic-server-id", "0x0123456789abcdef"),
         *Authority().issue(tmp_path, "localhost").options,
     )
     assert plan.quic_binds == (Bind(":4433", True, ("HTTP/3",)),)
     assert (plan.steering, plan.quic_secret) == ("dispatcher", b"x" * 40)
+    assert plan.quic_server_id == b"\x01\x23\x45\x67\x89\xab\xcd\xef"
 
 
 def test_plan_without_quic():
     plan = quic_plan()
     assert (plan.quic_binds, plan.steering, plan.quic_secret) == ((), "auto", b"")
+    assert plan.quic_server_id == b""
 
 
 @pytest.mark.parametrize(

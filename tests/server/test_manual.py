@@ -100,6 +100,7 @@ def _numbers(strategy, form):
 def _agreeing(made: Config) -> Config:
     """The same, without what would contradict each other."""
     made = replace(made, env_file=())  # they would be read
+    made = replace(made, quic_server_id=made.quic_server_id.encode("ascii", "ignore")[:12].hex())
     if not made.certfile:
         made = replace(made, keyfile="", ca_certs="", insecure_bind=(), verify_mode="CERT_NONE")
     if not made.ca_certs or made.verify_mode == "CERT_NONE":

@@ -16,6 +16,7 @@ from tests.supervisor.classic_bpf import Machine
 from tricorn_supervisor.steering import (
     CONNECTION_ID_SIZE,
     MOST_LANES,
+    MOST_SERVER_ID,
     Layout,
     attach,
     program,
@@ -23,6 +24,8 @@ from tricorn_supervisor.steering import (
 )
 
 LAYOUT = Layout.of(b"a secret of thirty-two octets...")
+NAMED = Layout.of(b"a secret of thirty-two octets...", b"machine1")
+"""With a server ID."""
 LANES = 8
 LIVE = (1, 4, 6, 7)
 OWNED = (0, 1, 4, 5, 6, 7)  # 0 and 5 drain
@@ -98,12 +101,18 @@ def foreign_id(size: int) -> bytes:
 # The layout
 
 
-@given(st.integers(0, 255), st.binary(min_size=6, max_size=6), st.binary(min_size=32))
-def test_id_names_its_lane(lane, nonce, secret):
-    layout = Layout.of(secret)
+@given(
+    st.integers(0, 255),
+    st.binary(min_size=6, max_size=6),
+    st.binary(min_size=32),
+    st.binary(max_size=MOST_SERVER_ID),
+)
+def test_id_names_its_server_and_its_lane(lane, nonce, secret, server_id):
+    layout = Layout.of(secret, server_id)
     connection_id = layout.connection_id(lane, nonce)
-    assert len(connection_id) == CONNECTION_ID_SIZE
-    assert connection_id[:7] == b"\x07" + nonce
+    size = len(connection_id)
+    assert size == layout.size == CONNECTION_ID_SIZE + len(server_id) <= 20
+    assert connection_id[:-1] == bytes((size - 1,)) + server_id + nonce
     assert layout.lane_of(connection_id) == lane
 
 
@@ -115,6 +124,16 @@ def test_multiplier_is_an_odd_word():
 
 def test_ids_of_one_lane_do_not_look_alike():
     assert len({id_of(3)[-1] for _ in range(2000)}) > 200
+
+
+def test_kernel_finds_the_lane_behind_a_server_id(group):
+    attach(group.sockets[0], program(NAMED, LIVE, OWNED))
+    for lane in OWNED:
+        ids = [NAMED.connection_id(lane, RANDOM.randbytes(6)) for _ in range(25)]
+        assert {group.lane(header(id)) for id in ids for header in (short_header, long_header)} == {
+            lane
+        }
+    assert {group.lane(long_header(foreign_id(8))) for _ in range(100)} == set(LIVE)
 
 
 @pytest.mark.parametrize("size", [0, 4, 7, 9, 20])
@@ -280,7 +299,11 @@ def datagrams(draw) -> bytes:
     """Arbitrary ones, and some whose header is nearly, or wholly, one of ours."""
     tail = draw(st.binary(max_size=20))
     connection_id = draw(
-        st.builds(LAYOUT.connection_id, st.integers(0, 255), st.binary(min_size=6, max_size=6))
+        st.builds(
+            draw(st.sampled_from([LAYOUT, NAMED])).connection_id,
+            st.integers(0, 255),
+            st.binary(min_size=6, max_size=6),
+        )
         | st.binary(max_size=20)
     )
     size = draw(st.just(len(connection_id)) | st.integers(0, 255))
@@ -298,5 +321,5 @@ def test_program_and_route_agree(table, datagram, half):
 
 
 def draw_layout(half: int) -> Layout:
-    """Half of the time that of the IDs that are drawn."""
-    return LAYOUT if half % 2 else Layout(2 * half + 1)
+    """Half of the time one of those that IDs are drawn of."""
+    return (LAYOUT, NAMED)[half // 2 % 2] if half % 2 else Layout(2 * half + 1)

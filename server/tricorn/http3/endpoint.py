@@ -28,13 +28,14 @@ from tricorn.http3.connection import Http3Connection
 from tricorn.http3.link import QuicLink
 from tricorn.http3.shared import Shared
 from tricorn.http3.transport import Terms, Transport
-from tricorn_supervisor.steering import CONNECTION_ID_SIZE
 
 BATCH = 64
 """Datagrams that are read in one turn, and the most that the kernel sends in one call."""
 LARGEST_DATAGRAM = 4096
 SMALLEST_INITIAL = 1200
 """RFC9000§14.1."""
+SHORTEST_ORIGINAL = 8
+"""Octets of the ID that a client makes up (RFC9000§7.2)."""
 MOST_OCTETS = 65_000
 """Of one call with UDP_SEGMENT."""
 HALF_OPEN = 100
@@ -91,6 +92,7 @@ class Endpoint:
         self.shared = shared
         self.terms = terms
         self.ports = ports
+        self._id_size = terms.configuration.connection_id_length
         self.resettable = resettable
         """Whether a connection ID of ours that leads nowhere is this worker's to reset."""
         self.capacity = capacity
@@ -130,22 +132,22 @@ class Endpoint:
 
     def take(self, port: Port, data: bytes, address: Address, now: float) -> None:
         """One datagram."""
-        if len(data) < CONNECTION_ID_SIZE + 2:
+        if len(data) < self._id_size + 2:
             return
-        id = data[6 : 6 + data[5]] if data[0] & 0x80 else data[1 : 1 + CONNECTION_ID_SIZE]
+        id = data[6 : 6 + data[5]] if data[0] & 0x80 else data[1 : 1 + self._id_size]
         link = self.links.get(id)
         if link is not None:
             link.port = port
             link.feed(data, address, now)
         elif not data[0] & 0x80:
             self._reset(port, data, address, id)
-        elif len(data) >= SMALLEST_INITIAL and CONNECTION_ID_SIZE <= len(id) <= 20:
+        elif len(data) >= SMALLEST_INITIAL and SHORTEST_ORIGINAL <= len(id) <= 20:
             self._take_initial(port, data, address, now)
 
     def _take_initial(self, port: Port, data: bytes, address: Address, now: float) -> None:
         """The first datagram of a connection, or of none."""
         try:
-            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_SIZE)
+            header = pull_quic_header(Buffer(data=data), host_cid_length=self._id_size)
         except ValueError:
             return
         versions = self.terms.configuration.supported_versions

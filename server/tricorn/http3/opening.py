@@ -22,14 +22,14 @@ from tricorn.target import Limits
 from tricorn_supervisor.steering import CONNECTION_ID_SIZE
 
 
-def configuration_of(config: Config) -> QuicConfiguration:
-    """aioquic's configuration. Raises ConfigError."""
+def configuration_of(config: Config, id_size: int = CONNECTION_ID_SIZE) -> QuicConfiguration:
+    """aioquic's configuration, for connection IDs of this size. Raises ConfigError."""
     logging.getLogger("quic").setLevel(logging.WARNING)  # it would format a line for each stream
     made = QuicConfiguration(
         is_client=False,
         alpn_protocols=["h3"],
         congestion_control_algorithm=config.quic_congestion,
-        connection_id_length=CONNECTION_ID_SIZE,
+        connection_id_length=id_size,
         idle_timeout=config.quic_idle_timeout,
         max_data=config.quic_initial_connection_window_size,
         max_datagram_size=config.quic_max_datagram_size,
@@ -72,7 +72,7 @@ def endpoint(
     """What a worker serves QUIC with; `ids` issues connection IDs, and says which to reset."""
     config = context.config
     terms = Terms(
-        configuration_of(config),
+        configuration_of(config, len(ids[0]())),
         Keys(secret),
         ids[0],
         config.quic_max_concurrent_streams,
