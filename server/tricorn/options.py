@@ -139,7 +139,7 @@ def _file(given: Given, environ: Mapping[str, str]) -> tuple[Path | None, Mappin
     """The file that is named, or a pyproject.toml that has a table for us, and its options."""
     project = Path("pyproject.toml")
     named = given["config"][-1][1] if "config" in given else environ.get(variable_of("config"))
-    if not named and not project.exists():
+    if not named and _absent(project):
         return None, {}
 
     path = Path(named or project)
@@ -152,6 +152,17 @@ def _file(given: Given, environ: Mapping[str, str]) -> tuple[Path | None, Mappin
     if named:
         raise ConfigError(f"{path}: there is no table [tool.tricorn]")
     return None, {}
+
+
+def _absent(path: Path) -> bool:
+    """Whether there is surely no such file; if that cannot be known, reading it says why."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _toml(path: Path) -> Mapping[str, Any]:

@@ -258,6 +258,12 @@ def test_a_named_project_file_must_have_the_table(directory):
     assert refusal("-c", "pyproject.toml").endswith("there is no table [tool.tricorn]")
 
 
+def test_project_of_which_nothing_can_be_known_is_the_operators_to_mend(directory):
+    # As a directory is that the user of a container may not look into.
+    (directory / "pyproject.toml").symlink_to("pyproject.toml")
+    assert refusal("main:app").startswith("pyproject.toml: the file cannot be read: ")
+
+
 def test_the_file_is_read_again_by_every_call():
     assert config_of("workers = 3").workers == 3
     assert config_of("workers = 4").workers == 4
