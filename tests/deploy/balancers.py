@@ -189,7 +189,7 @@ KINDS = {
     "nginx": Kind(("-p", ".", "-c", "nginx.conf", "-e", "stderr"), "nginx/site.conf", 443, _nginx),
     "haproxy": Kind(("-db", "-f", "{file}"), "haproxy/haproxy.cfg", 443, _haproxy),
     "envoy": Kind(
-        ("-c", "{file}", "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"),
+        ("-c", "{file}", "--disable-hot-restart", "--concurrency", "1", "-l", "warning"),
         "envoy/envoy.yaml",
         8080,
         _envoy,
