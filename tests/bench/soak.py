@@ -52,6 +52,8 @@ ASKED = [
     *[("/big", 2_000_010, None)] * 2,
     *[("/", 10, UPLOAD)] * 2,
 ]
+PAUSE = 0.02
+"""Seconds between an answer and the next request, for each 100 kB more: nobody is to starve."""
 EVERY = 30.0
 """Seconds between two lines."""
 RELOAD = 60.0
@@ -108,9 +110,16 @@ def show(elapsed: float, now: Sample, tally: Tally) -> None:
     )
 
 
+def pause_for(octets: int) -> float:
+    return PAUSE * (1 + octets // 100_000)
+
+
 async def run(server: Server, port: int, seconds: float) -> tuple[Tally, list[Sample]]:
     tally, until = Tally(), time.monotonic() + seconds
-    roamers = [Roamer(port, tally, path, size, body) for path, size, body in ASKED]
+    roamers = [
+        Roamer(port, tally, path, size, body, pause=pause_for(size + len(body or b"")))
+        for path, size, body in ASKED
+    ]
     disturbing = asyncio.ensure_future(disturb(server, until, tally))
     await asyncio.gather(*(each.run(until) for each in roamers))
     return tally, await disturbing

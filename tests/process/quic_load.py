@@ -155,9 +155,11 @@ class Roamer:
         body: bytes | None = None,
         *,
         moving: bool = True,
+        pause: float = 0.0,
     ) -> None:
+        """`pause` is the time between an answer and the next request, in seconds."""
         self.port, self.tally, self.path, self.size, self.body = port, tally, path, size, body
-        self.moving = moving
+        self.moving, self.pause = moving, pause
 
     async def run(self, until: float) -> None:
         while time.monotonic() < until:
@@ -204,6 +206,8 @@ class Roamer:
                 self.tally.answered += 1
             else:
                 self.tally.failures[f"{self.path}: {answer}"] += 1
+            if self.pause:
+                await asyncio.sleep(self.pause)
 
     async def _move(self, client: Client, done: asyncio.Event) -> None:
         while self.moving:
