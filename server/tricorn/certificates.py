@@ -9,8 +9,12 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from tricorn.config import Config, ConfigError
 
@@ -50,6 +54,9 @@ def identity(config: Config) -> Identity:
             f"the private key in {path} cannot be used for QUIC: it has to be RSA, P-256, P-384, "
             "Ed25519 or Ed448"
         )
+    if _public(key.public_key()) != _public(certificate.public_key()):
+        # OpenSSL says so for TCP; but the files may have been exchanged between the two readings.
+        raise ConfigError(f"{path} is not the key of --certfile {config.certfile}")
     return Identity(certificate, chain, key)
 
 
@@ -78,6 +85,10 @@ def _certificates(config: Config) -> list[x509.Certificate]:
     except ValueError as error:
         raise ConfigError(f"--certfile {config.certfile} cannot be read: {error}") from None
     return found
+
+
+def _public(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _read(path: str) -> bytes:

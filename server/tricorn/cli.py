@@ -12,7 +12,6 @@ from math import ceil
 from pathlib import Path
 
 from tricorn import __version__, manual, options, worker
-from tricorn.certificates import identity, invalidity
 from tricorn.config import AUTO, Config, ConfigError
 from tricorn.net import tls
 from tricorn.net.rotation import Encryption
@@ -76,8 +75,8 @@ def run(argv: Sequence[str]) -> int:
             print(manual.describe(config), end="", flush=True)
         case "check":
             _plan(loaded, Logs(config))
-            if unusable := invalidity(config):
-                raise ConfigError(unusable)
+            if sentence := unusable(config):
+                raise ConfigError(sentence)
             print("the configuration is fine", flush=True)
         case "serve":
             return _serve(argv, loaded)
@@ -90,9 +89,9 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
     config = loaded.config
     for sentence in (*loaded.notes, *tls.warnings(config), *_too_slow(config)):
         log.warning("%s", sentence)
-    if unusable := invalidity(loaded.config):
+    if sentence := unusable(config):
         # Not the end of the start: clients that do not care should not lose a server for it.
-        log.error("%s", unusable)
+        log.error("%s", sentence)
     if loaded.config.daemon:
         plan = replace(plan, started=detach())
     if not plan.workers:
@@ -105,8 +104,8 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
             return first.pop()
         try:
             again = options.load(argv, os.environ)
-            if unusable := invalidity(again.config):
-                raise PlanError(unusable)
+            if sentence := unusable(again.config):
+                raise PlanError(sentence)
             return _plan(again, logs)
         except ConfigError as error:
             raise PlanError(str(error)) from None
@@ -114,12 +113,20 @@ def _serve(argv: Sequence[str], loaded: options.Loaded) -> int:
     return Master(load).run()
 
 
+def unusable(config: Config) -> str:
+    """Why no client will take the certificate; "" if there is none. Raises ConfigError."""
+    if not config.certfile:
+        return ""
+    # Only then: it is a tenth of the start, and of the memory of a process that needs none of it.
+    from tricorn.certificates import invalidity
+
+    return invalidity(config)
+
+
 def _plan(loaded: options.Loaded, logs: Logs) -> Plan:
     """What the supervisor has to know. Whatever is wrong is found here, before anything starts."""
     config = loaded.config
     encryption = Encryption(config) if config.certfile else None
-    if config.quic_bind:
-        identity(config)
     if config.umask is not None:
         os.umask(config.umask)
     secure = encryption is not None

@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from tricorn.certificates import invalidity, not_after
 from tricorn.config import Config, ConfigError
 from tricorn.net.rotation import Watch
 from tricorn.wear import Wear
@@ -47,6 +46,8 @@ class Upkeep:
             # As root keeps its keys to itself. It has read them for us before the fork.
             self._child.reload("the new certificate cannot be read without the master's rights")
             return
+        from tricorn.certificates import invalidity  # only then: see cli.unusable
+
         try:
             if unusable := invalidity(self._config):
                 raise ConfigError(unusable)
@@ -61,6 +62,8 @@ class Upkeep:
         log.info("worker=%d shows the new certificate", self._child.number)
 
     def _publish_expiry(self) -> None:
+        from tricorn.certificates import not_after  # only then: see cli.unusable
+
         try:
             expiry = int(not_after(self._config).timestamp())
         except ConfigError as error:

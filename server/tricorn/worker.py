@@ -160,6 +160,7 @@ class Worker:
         self.acceptor = Acceptor(self.context, versions, listeners, shared, child.board, child.row)
         self.endpoint: Endpoint | None = None
         if child.datagrams:
+            assert encryption is not None and encryption.identity is not None
             # Only then: it takes longer to import than everything else.
             from tricorn.http3 import opening
 
@@ -172,6 +173,7 @@ class Worker:
                 child.secret,
                 ids,
                 self.acceptor.capacity,
+                encryption.identity,
             )
             renewals.append(partial(opening.prepare, self.endpoint.terms.configuration, config))
         watch = encryption.watch if encryption else None

@@ -37,7 +37,7 @@ def test_certificate_is_valid_on_its_days_only(config):
 def test_chain_and_key_may_be_one_file(authority, config, tmp_path):
     both = tmp_path / "both.pem"
     parts = [Path(config.certfile).read_text(), authority.pem, Path(config.keyfile).read_text()]
-    for order in (parts, parts[::-1]):
+    for order in (parts, [parts[2], *parts[:2]]):
         both.write_text("".join(order))
         found = identity(Config(certfile=str(both)))
         assert len(found.chain) == 1
@@ -66,6 +66,12 @@ def test_key_that_quic_cannot_sign_with_is_refused(authority, tmp_path):
     files = authority.issue(tmp_path, "p521", key=ec.generate_private_key(ec.SECP521R1()))
     with pytest.raises(ConfigError, match="has to be RSA, P-256, P-384, Ed25519 or Ed448"):
         identity(Config(certfile=files.certificate, keyfile=files.key))
+
+
+def test_key_of_another_certificate_is_refused(authority, config, tmp_path):
+    other = authority.issue(tmp_path, "other")
+    with pytest.raises(ConfigError, match="is not the key of"):
+        identity(replace(config, keyfile=other.key))
 
 
 @pytest.mark.parametrize(

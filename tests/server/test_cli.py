@@ -1,6 +1,8 @@
 """cli.py: what the command answers without serving; the rest is in tests/process."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -112,3 +114,9 @@ def test_unusable_secret_of_quic(tmp_path, capsys, content, said):
         (tmp_path / "secret").write_bytes(content)
     assert ended("--check-config", "--quic-secret", "secret", "main:app") == 2
     assert capsys.readouterr().err == f"server: --quic-secret secret: {said}\n"
+
+
+def test_what_reads_certificates_is_imported_only_where_there_is_one():
+    program = "import sys, tricorn.cli; print('cryptography' in sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (imported.stdout, imported.stderr) == ("False\n", "")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.certificates import Authority
 from tricorn.config import Config, ConfigError
+from tricorn.http3.opening import configuration_of
 from tricorn.net.rotation import Encryption, Watch
 
 
@@ -148,6 +149,14 @@ def test_files_that_are_wrong_change_nothing(tmp_path, config):
     with pytest.raises(ConfigError, match="is not the key of"):
         encryption.prepare()
     assert encryption.context.sni_callback is None
+
+
+def test_what_quic_shows_is_read_with_the_rights_of_the_master(config):
+    encryption = Encryption(replace(config, quic_bind=("127.0.0.1:0",)))
+    Path(config.keyfile).unlink()  # as if it could be read no more
+    made = configuration_of(config, encryption.identity)
+    assert made.private_key is encryption.identity.key
+    assert made.certificate is encryption.identity.certificate
 
 
 def test_without_a_certificate_there_is_no_encryption(config):

@@ -25,6 +25,7 @@ from tests.support.answers import Answer
 from tests.support.certificates import Authority
 from tests.support.peers import Peer
 from tricorn.capacity import Capacity
+from tricorn.certificates import identity
 from tricorn.config import Config
 from tricorn.connection import Application, Connection, Field
 from tricorn.http3 import opening
@@ -97,7 +98,14 @@ def endpoint_of(peer: Peer) -> MemoryEndpoint:
         limits = limits_of(context.config)
         capacity = Capacity(context.config.limit_connections or 1000, Scoreboard(1).row(0))
         made = opening.endpoint(
-            context, context.defaults, limits, [MemoryPort()], SECRET, ids, capacity
+            context,
+            context.defaults,
+            limits,
+            [MemoryPort()],
+            SECRET,
+            ids,
+            capacity,
+            identity(context.config),
         )
         made.__class__ = MemoryEndpoint
         made.outgoing = {}

@@ -10,7 +10,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.logger import QuicFileLogger
 
 from tricorn.capacity import Capacity
-from tricorn.certificates import identity
+from tricorn.certificates import Identity, identity
 from tricorn.config import Config, ConfigError
 from tricorn.connection import Context
 from tricorn.fields import Defaults
@@ -22,7 +22,9 @@ from tricorn.target import Limits
 from tricorn_supervisor.steering import CONNECTION_ID_SIZE
 
 
-def configuration_of(config: Config, id_size: int = CONNECTION_ID_SIZE) -> QuicConfiguration:
+def configuration_of(
+    config: Config, shown: Identity, id_size: int = CONNECTION_ID_SIZE
+) -> QuicConfiguration:
     """aioquic's configuration, for connection IDs of this size. Raises ConfigError."""
     logging.getLogger("quic").setLevel(logging.WARNING)  # it would format a line for each stream
     made = QuicConfiguration(
@@ -34,8 +36,10 @@ def configuration_of(config: Config, id_size: int = CONNECTION_ID_SIZE) -> QuicC
         max_data=config.quic_initial_connection_window_size,
         max_datagram_size=config.quic_max_datagram_size,
         max_stream_data=config.quic_initial_stream_window_size,
+        certificate=shown.certificate,
+        certificate_chain=shown.chain,
+        private_key=shown.key,
     )
-    prepare(made, config)()
     if config.qlog_dir:
         try:
             made.quic_logger = QuicFileLogger(config.qlog_dir)
@@ -68,11 +72,12 @@ def endpoint(
     secret: bytes,
     ids: tuple[Callable[[], bytes], Callable[[bytes], bool]],
     capacity: Capacity,
+    shown: Identity,
 ) -> Endpoint:
     """What a worker serves QUIC with; `ids` issues connection IDs, and says which to reset."""
     config = context.config
     terms = Terms(
-        configuration_of(config, len(ids[0]())),
+        configuration_of(config, shown, len(ids[0]())),
         Keys(secret),
         ids[0],
         config.quic_max_concurrent_streams,

@@ -11,9 +11,13 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from tricorn.config import Config, ConfigError
 from tricorn.net import tls
+
+if TYPE_CHECKING:
+    from tricorn.certificates import Identity
 
 State = tuple[tuple[int, ...] | None, ...]
 
@@ -24,6 +28,12 @@ class Encryption:
     def __init__(self, config: Config) -> None:
         self.watch = Watch([config.certfile, config.keyfile, config.ca_certs])
         self.context = _context(config)
+        self.identity: Identity | None = None
+        """What QUIC shows; read here, with the master's rights, as workers may have fewer."""
+        if config.quic_bind:
+            from tricorn.certificates import identity  # only then: see cli.unusable
+
+            self.identity = identity(config)
         self._config = config
 
     def prepare(self) -> Callable[[], None]:
