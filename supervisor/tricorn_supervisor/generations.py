@@ -20,6 +20,11 @@ class Generations:
     def __contains__(self, generation: int) -> bool:
         return generation in self._plans
 
+    @property
+    def latest(self) -> int:
+        """The one that serves, or that is to serve; none that has failed."""
+        return max(self._plans)
+
     def open(self) -> None:
         """Listen for the first one. Raises ListenError."""
         self._listeners[1] = listen(self._plans[1])

@@ -221,7 +221,7 @@ class Master:
                     log.info("%s is worn: %s", child, value)
                     self._pool.worn(slot, value)
                 # Its siblings see the same, and are not to cause a second one.
-                case notify.RELOAD if child.generation == self._generations.newest:
+                case notify.RELOAD if child.generation == self._generations.latest:
                     log.info("%s asks for a reload: %s", child, value)
                     self._pool.want_reload()
                 case notify.STATUS:

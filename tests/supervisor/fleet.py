@@ -110,6 +110,8 @@ class Worker:
     def answer(self, command: str) -> dict:
         if command == "stubborn":
             self.stubborn = True
+        if command == "reload":
+            self.end.reload("it was told to")
         return {
             "number": self.end.number,
             "slot": self.end.slot,

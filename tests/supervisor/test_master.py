@@ -202,6 +202,18 @@ def test_reload_that_fails_leaves_the_old_workers(serve, mode, reason):
     assert server.ask()["version"] == 3
 
 
+def test_worker_asks_for_a_reload_after_one_that_failed(serve):
+    server = serve(workers=1).start(1)
+    server.write_plan(mode="fail")
+    server.signal(signal.SIGHUP)
+    server.wait_for("gen=2 given up")
+    server.write_plan(version=3)
+    server.ask("reload")
+    server.wait_for("asks for a reload: it was told to")
+    server.wait_for("gen=3 reload complete")
+    assert server.ask()["version"] == 3
+
+
 def test_reload_opens_new_listeners_and_closes_old_ones(serve):
     server = serve().start()
     old = server.port
