@@ -136,6 +136,31 @@ def test_after_a_stall_no_line_is_torn(pipe):
     assert len(lines) + log.dropped == 30_010
 
 
+def test_forked_process_neither_repeats_lines_nor_counts_those_that_were_dropped(pipe):
+    log = LogFile("-", pipe.writer)
+    while not log.dropped:
+        log.write(LINE)
+    pipe.read()
+    if not (pid := os.fork()):
+        log.write(b"mine\n")
+        os._exit(log.dropped)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert pipe.read() == b"mine\n"
+    log.flush()
+    assert log.dropped == 1 and len(pipe.read()) == PIPE
+
+
+def test_a_stall_without_a_loop_ends_when_somebody_reads_again(pipe):
+    log = LogFile("-", pipe.writer)
+    while not log.dropped:
+        log.write(LINE)
+    data = b""
+    for _ in range(2 * BUFFER // PIPE):
+        data += pipe.read()
+        log.write(b"late\n")
+    assert data.endswith(b"late\n") and log.dropped == 1
+
+
 def test_nobody_reads_any_more(pipe):
     log = LogFile("-", pipe.writer)
     log.write(LINE)

@@ -42,6 +42,7 @@ class LogFile:
         self._scheduled = False
         self._socket: socket.socket | None = None
         self._file = self._open()
+        os.register_at_fork(after_in_child=self._inherit)
 
     def attach(self, later: Later) -> None:
         """Writes once a loop turn instead of at once; `later` is the loop's call_later."""
@@ -49,6 +50,8 @@ class LogFile:
 
     def write(self, line: bytes) -> None:
         """Takes one line, with its line feed."""
+        if self._size > BUFFER and self._later is None and self._taken(0.0):
+            self.flush()  # nobody else does
         if self._size > BUFFER:
             self.dropped += 1
             return
@@ -97,8 +100,23 @@ class LogFile:
         self._later = None
         self.flush()
         if self._rest:
-            select.select([], [self._file], [], LAST_WORDS)
+            self._taken(LAST_WORDS)
             self.flush()
+
+    def _inherit(self) -> None:
+        """In a forked process: what waits, and what was dropped, is the affair of the other one."""
+        self.dropped = 0
+        self._lines.clear()
+        self._size = 0
+        self._rest = b""
+        self._later = None
+        self._scheduled = False
+
+    def _taken(self, timeout: float) -> bool:
+        """Whether the descriptor takes something within that time."""
+        poll = select.poll()
+        poll.register(self._file, select.POLLOUT)
+        return bool(poll.poll(timeout * 1000))
 
     def _put(self, data: bytes) -> int:
         if self._socket is not None:
