@@ -21,6 +21,7 @@ MEANINGS = {
     Cause.HANG: "killed: its event loop stood still for heartbeat_timeout",
     Cause.TIMEOUT: "killed: it took too long to start, to drain or to stop",
 }
+MOST_SAID = 32  # sentences of workers that fail, each perhaps with a traceback
 WELL = (Cause.CLEAN, Cause.RECYCLE)  # the others are warnings
 OBEYED = (0, -signal.SIGTERM, -signal.SIGQUIT)
 
@@ -63,7 +64,7 @@ class Endings:
         self._kills = OomKills()
         self._details: dict[int, str] = {}  # by slot
         self._failed: set[int] = set()
-        self._said: set[tuple[int, str]] = set()
+        self._said: dict[tuple[int, str], None] = {}
 
     def hear_detail(self, child: Child, text: str) -> None:
         self._details[child.slot] = text
@@ -74,7 +75,10 @@ class Endings:
         detail = self._details.pop(child.slot, "")
         text = f"{sentence}\n{detail}".rstrip()
         if (child.generation, text) not in self._said:
-            self._said.add((child.generation, text))
+            if len(self._said) >= MOST_SAID:
+                # A crash loop that says something else each time must not fill the master.
+                del self._said[next(iter(self._said))]
+            self._said[child.generation, text] = None
             log.error("%s cannot serve: %s", child, text)
 
     def bury(self, child: Child, status: int) -> None:
@@ -94,4 +98,4 @@ class Endings:
 
     def forget(self, generations: list[int]) -> None:
         """Whatever these said may be said again by others."""
-        self._said = {said for said in self._said if said[0] not in generations}
+        self._said = {said: None for said in self._said if said[0] not in generations}

@@ -91,6 +91,15 @@ def test_a_failure_counts_for_the_process_that_told_it_only(caplog):
     assert board.endings()[Cause.EXCEPTION] == board.endings()[Cause.EXIT] == 1
 
 
+def test_what_workers_say_is_not_kept_for_ever(caplog):
+    endings = Endings(Scoreboard(1))
+    for number in range(1000):
+        endings.hear_failure(child(), f"failure {number}")
+    assert len(endings.reasons(1)) < 100
+    endings.hear_failure(child(), "failure 999")
+    assert caplog.text.count("failure 999") == 1
+
+
 def test_worker_that_hung_is_told_from_one_that_drains_for_too_long():
     history = running()
     history.hang(0)
