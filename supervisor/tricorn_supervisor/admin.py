@@ -40,13 +40,14 @@ class Admin:
         self._end: ParentEnd | None = None
         self._former: dict[int, ParentEnd] = {}  # those that drain, by pid
         self._kept: Sequence[Listener] = ()  # by a child that is being forked
+        self._wanted = False  # there should be a child
         self._started = self._retry_at = -NEVER
         self._streak = 0
 
     @property
     def deadline(self) -> float | None:
         """Settle again at that time."""
-        return self._retry_at if not self._pid and self._retry_at > -NEVER else None
+        return self._retry_at if self._wanted and not self._pid else None
 
     def open(self, generation: int, plan: Plan) -> None:
         """Listen for this generation, and say so. Raises ListenError."""
@@ -86,7 +87,8 @@ class Admin:
             if self._end is not None:
                 self._former[self._pid] = self._end
             self._end, self._pid = None, 0
-        if not self._pid and plan.admin is not None and time.monotonic() >= self._retry_at:
+        self._wanted = plan.admin is not None
+        if self._wanted and not self._pid and time.monotonic() >= self._retry_at:
             self._start(pool.generation, plan)
 
     def reaped(self, pid: int, status: int) -> bool:
