@@ -174,6 +174,15 @@ def test_page_reads_in_both_formats_and_says_which_it_is():
     assert list(openmetrics(page.decode())) and list(prometheus(plain.decode()))
 
 
+@pytest.mark.parametrize(
+    "accept",
+    ["application/openmetrics-text;version=x", "text/plain;version=x;escaping=y", "\xff;="],
+)
+def test_accept_field_that_means_nothing_is_no_reason_not_to_answer(accept):
+    _, kind = Exposition(board()).render(accept)
+    assert kind.startswith("text/plain; version=0.0.4")
+
+
 def test_workers_add_up():
     two = board(State.READY, State.DRAINING)
     counted(two, 0, h2=3)

@@ -30,7 +30,10 @@ class Exposition(Collector):
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The page and its media type, for an Accept field."""
-        encode, kind = choose_encoder(accept)
+        try:
+            encode, kind = choose_encoder(accept)
+        except TypeError:  # a version that is no number, which the library compares with one
+            encode, kind = choose_encoder("")
         return encode(self._registry), kind
 
     def describe(self) -> list[Family]:
