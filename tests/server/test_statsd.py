@@ -123,6 +123,25 @@ def test_sends_once_a_second_and_a_last_time(board, monkeypatch, tmp_path):
     assert b"p.tricorn.requests.http_1_1.2xx:7|c" in rest.split(b"\n")
 
 
+def test_server_that_was_started_again_is_found_again(board, monkeypatch, tmp_path):
+    monkeypatch.setattr("tricorn.observe.statsd.INTERVAL", 0.01)
+    monkeypatch.setattr("tricorn.observe.statsd.RETRY", 0.01)
+    path = tmp_path / "statsd"
+
+    async def main() -> None:
+        statsd = Statsd(board, Config(statsd_host=f"unix:{path}"))
+        statsd.start()
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+                server.bind(str(path))
+                server.setblocking(False)
+                assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(server, 99), 5)
+            path.unlink()
+        statsd.stop()
+
+    asyncio.run(main())
+
+
 def test_server_that_is_not_there_is_no_error(board):
     async def main() -> None:
         statsd = Statsd(board, Config(statsd_host="unix:/nowhere/at/all"))

@@ -7,7 +7,6 @@ there are tags in Datadog's notation, a tag.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 import socket
@@ -24,8 +23,9 @@ INTERVAL = 1.0
 PORT = 8125
 DATAGRAM = 1432
 """Octets that an Ethernet carries whole, by statsd's own advice."""
-RETRY = 60.0
-"""Seconds until a name that cannot be resolved is asked for again."""
+RETRY = 10.0
+"""Seconds until a name that cannot be resolved, or a socket file that is not there, is tried again.
+"""
 
 address = re.compile(r"(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:\s]+))(?::(?P<port>\d{1,5}))?")
 
@@ -134,13 +134,14 @@ class Statsd:
             self._socket.close()
 
     async def _run(self) -> None:
-        while self._socket is None:
-            try:
-                self._socket = await self._connected()
-            except OSError as error:
-                log.warning("statsd_host=%s cannot be sent to: %s", self._address, error)
-                await asyncio.sleep(RETRY)
         while True:
+            if self._socket is None:
+                try:
+                    self._socket = await self._connected()
+                except OSError as error:
+                    log.warning("statsd_host=%s cannot be sent to: %s", self._address, error)
+                    await asyncio.sleep(RETRY)
+                    continue
             await asyncio.sleep(INTERVAL)
             self._send()
 
@@ -166,7 +167,14 @@ class Statsd:
     def _send(self) -> None:
         if self._socket is None:
             return
+        gone = False
         for data in datagrams(self._lines.of(Sight(self._board))):
-            # Nobody there, or no room: statsd is told what it can be told, and nobody waits.
-            with contextlib.suppress(OSError):
+            try:
                 self._socket.send(data)
+            except ConnectionError:
+                gone = True  # started again it may be elsewhere, and a socket file is another one
+            except OSError:
+                pass  # no room: statsd is told what it can be told, and nobody waits
+        if gone:
+            self._socket.close()
+            self._socket = None
