@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tricorn_supervisor import notify
 from tricorn_supervisor.channel import ChildEnd, ParentEnd, open_channel
-from tricorn_supervisor.child import NEVER
+from tricorn_supervisor.child import NEVER, Limits
 from tricorn_supervisor.delay import DelayedPool
 from tricorn_supervisor.listeners import Bind, Listener, close_listeners, open_listeners
 from tricorn_supervisor.plan import Plan
@@ -37,6 +37,7 @@ class Admin:
         self._listeners: dict[int, list[Listener]] = {}
         self._pid = 0
         self._generation = 0  # of the present child
+        self._limits: Limits  # of that, whose plan may be forgotten before it ends
         self._end: ParentEnd | None = None
         self._former: dict[int, ParentEnd] = {}  # those that drain, by pid
         self._kept: Sequence[Listener] = ()  # by a child that is being forked
@@ -106,7 +107,7 @@ class Admin:
         log.warning("admin pid=%d %s", pid, describe(status))
         now = time.monotonic()
         self._streak = self._streak + 1 if now - self._started < EARLY else 0
-        self._retry_at = now + self._plans[self._generation].limits.backoff(self._streak)
+        self._retry_at = now + self._limits.backoff(self._streak)
         self._forsake(end)
         return True
 
@@ -139,6 +140,7 @@ class Admin:
         run = plan.admin
         assert run is not None
         self._started = time.monotonic()
+        self._limits = plan.limits
         self._kept = listeners = tuple(self._listeners[generation])
         try:
             end, sock = open_channel()

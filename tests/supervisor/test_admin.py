@@ -49,3 +49,17 @@ def test_child_that_no_plan_wants_any_more_is_not_waited_for(pids):
     admin.settle(pool)
     assert admin.reaped(1_000_001, 0)
     assert admin.deadline is None
+
+
+def test_child_that_dies_when_its_generation_is_forgotten_is_started_again(pids):
+    pool = DelayedPool(LIMITS, 1, 4)
+    admin = Admin(lambda live: next(pids), Scoreboard(1))
+    admin.open(1, PLAN)
+    admin.settle(pool)
+    # A reload of one worker is proven and complete in one step.
+    admin.open(2, PLAN)
+    pool.generation = 2
+    admin.forget([1])
+    assert admin.reaped(1_000_000, -9)
+    admin.settle(pool)
+    assert admin.reaped(1_000_001, 0), "of the second generation"
