@@ -23,9 +23,9 @@ class Identity:
         return (os.geteuid(), os.getegid()) == (os.getuid(), os.getgid()) == (self.uid, self.gid)
 
     def own(self, path: str) -> None:
-        """Give a file away. Raises OSError."""
+        """Give a file away, and not what a link in its place leads to. Raises OSError."""
         if not self.present:
-            os.chown(path, self.uid, self.gid)
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def assume(self) -> None:
         """Be it for the rest of this process's life. Raises IdentityError, and then end it."""

@@ -207,6 +207,24 @@ def test_a_rotation_that_cannot_be_opened_keeps_the_old_file(tmp_path):
     assert (tmp_path / "moved" / "log").read_bytes() == b"kept\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_log_is_given_to_its_owner_and_nothing_else_is(tmp_path):
+    plain, pipe, others = tmp_path / "log", tmp_path / "pipe", tmp_path / "others"
+    link, second = tmp_path / "link", tmp_path / "second"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    others.touch()
+    link.symlink_to(others)
+    LogFile(str(plain), 1, (54321, 54322))
+    LogFile(str(pipe), 1, (54321, 54322))
+    LogFile(str(link), 1, (54321, 54322))  # CVE-2016-1247: whoever has the directory makes them
+    os.link(others, second)
+    LogFile(str(second), 1, (54321, 54322))
+    os.close(reader)
+    assert (plain.stat().st_uid, plain.stat().st_gid) == (54321, 54322)
+    assert pipe.stat().st_uid == others.stat().st_uid == 0
+
+
 def test_a_rotation_leaves_no_descriptor_open(tmp_path):
     log = LogFile(str(tmp_path / "log"), 1)
     before = len(os.listdir("/proc/self/fd"))

@@ -37,6 +37,15 @@ def test_unknown_names_are_refused(user, group, sentence):
         identify(user, group)
 
 
+@as_root
+def test_file_that_a_link_leads_to_is_not_given_away(tmp_path):
+    (tmp_path / "theirs").touch()
+    (tmp_path / "link").symlink_to("theirs")
+    Identity(54321, 54322).own(str(tmp_path / "link"))
+    assert (tmp_path / "theirs").stat().st_uid == 0
+    assert (tmp_path / "link").lstat().st_uid == 54321
+
+
 def in_child(work: Callable[[], object]) -> str:
     """What a forked process returns, or the exception that ends it, in words."""
     reader, writer = os.pipe()

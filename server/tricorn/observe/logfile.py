@@ -112,6 +112,16 @@ class LogFile:
         self._later = None
         self._scheduled = False
 
+    def _in_place(self, file: int) -> bool:
+        """Whether it is a file in its directory, and in no other.
+
+        CVE-2016-1247: where the directory is the owner's, it may have put a link there to a file of
+        root's. Devices and pipes are not to be given away either.
+        """
+        found = os.fstat(file)
+        only = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        return only and os.path.samestat(found, os.lstat(self._path))
+
     def _taken(self, timeout: float) -> bool:
         """Whether the descriptor takes something within that time."""
         poll = select.poll()
@@ -127,7 +137,7 @@ class LogFile:
         if self._path != "-":
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
             file = os.open(self._path, flags, 0o640)
-            if self._owner is not None and os.geteuid() == 0:
+            if self._owner is not None and os.geteuid() == 0 and self._in_place(file):
                 # Or workers could not write to it again after a rotation.
                 os.fchown(file, *self._owner)
             return file
