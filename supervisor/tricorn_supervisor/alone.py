@@ -4,13 +4,13 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from setproctitle import setproctitle
 
 from tricorn_supervisor import birth, notify
 from tricorn_supervisor.channel import ChildEnd, open_channel
-from tricorn_supervisor.datagrams import DatagramSocket
 from tricorn_supervisor.lanes import close_alone, derive_secret, open_alone
 from tricorn_supervisor.listeners import close_listeners
 from tricorn_supervisor.pidfile import PidFile
@@ -52,13 +52,17 @@ def run_alone(plan: Plan) -> int:
 
     Raises ListenError and PlanError.
     """
-    pidfile = PidFile()
-    pidfile.open(plan.pid)
-    listeners = listen(plan)
-    parent, sock = open_channel()  # held open, so that the master never seems to die
-    datagrams: tuple[DatagramSocket, ...] = ()
-    try:
+    with ExitStack() as opened:
+        pidfile = PidFile()
+        pidfile.open(plan.pid)
+        opened.callback(pidfile.close)
+        listeners = listen(plan)
+        opened.callback(close_listeners, listeners)
+        parent, sock = open_channel()  # held open, so that the master never seems to die
+        opened.enter_context(sock)
+        opened.callback(parent.close)
         datagrams = open_alone(plan)
+        opened.callback(close_alone, datagrams)
         lane = 0 if datagrams else -1
         board = Scoreboard(1)
         board.claim(0, number=1, generation=1, lane=lane)
@@ -82,9 +86,3 @@ def run_alone(plan: Plan) -> int:
             started=plan.started,
         )
         return plan.work(end)
-    finally:
-        parent.close()
-        sock.close()
-        close_listeners(listeners)
-        close_alone(datagrams)
-        pidfile.close()

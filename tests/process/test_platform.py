@@ -141,6 +141,13 @@ def test_two_masters_with_one_pid_file_are_one(tmp_path, workers):  # F32
     assert not path.exists()
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_server_that_cannot_listen_leaves_no_pid_file(tmp_path, workers):
+    options = ("-p", "server.pid", "-b", "unix:/nowhere/app", "-w", workers)
+    assert run(*options, "main:app", directory=tmp_path).returncode == 2
+    assert not (tmp_path / "server.pid").exists()
+
+
 def test_master_that_was_killed_leaves_no_lock(tmp_path):
     path = tmp_path / "server.pid"
     with serve(tmp_path, "--pid", str(path)) as server:
