@@ -296,7 +296,7 @@ def _mistakes(config: Config) -> Iterator[str]:
         yield f"the address {address} is given twice: leave one out"
 
     if not config.workers:
-        for name in ("health_bind", "statsd_host", "drain_delay"):
+        for name in ("health_bind", "statsd_host", "drain_delay", "control_socket"):
             if getattr(config, name):
                 yield f"{name} needs a master: add --workers 1, or leave {name} out"
 

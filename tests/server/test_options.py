@@ -362,6 +362,8 @@ def test_a_mistake_in_the_environment_names_the_variable(variable, text, sentenc
         (["--max-requests-jitter", "5"], "add --max-requests"),
         (["-w", "0", "--max-requests", "5"], "leave out --workers 0"),
         (["-w", "0", "--workers-lifetime", "1h"], "workers_lifetime needs a master"),
+        (["-w", "0", "--health-bind", ":1"], "health_bind needs a master"),
+        (["-w", "0", "--control-socket", "c"], "control_socket needs a master"),
         (["-D"], "error_logfile - is the terminal, which --daemon leaves: name a file"),
         (["-D", "--error-logfile", "e", "--access-log"], "access_logfile - is the terminal"),
         (["--access-logformat", "comon"], "none of common, combined, json"),
