@@ -259,6 +259,24 @@ def test_a_balancer_without_a_good_header_is_closed(loop, first, caplog):
     assert "is closed for its PROXY header" in caplog.text
 
 
+def test_a_header_that_is_not_good_is_no_handshake_that_failed(tmp_path):
+    files = Authority().issue(tmp_path, "localhost")
+
+    async def main():
+        from tricorn.net.tls import server_context
+
+        config = Config(proxy_protocol="v1", certfile=files.certificate, keyfile=files.key)
+        async with site(who, config, encryption=server_context(config)) as place:
+            reader, writer = await place.connect()
+            writer.write(b"PROXY nonsense\r\n")
+            assert await reader.read() == b""
+            await close(writer)
+            await place.until(lambda: not place.acceptor.held)
+            return place.acceptor.context.stats.tls_failures
+
+    assert run(LOOPS[0], main) == 0
+
+
 @on_both_loops
 def test_a_header_has_its_time(loop, monkeypatch, caplog):
     monkeypatch.setattr(proxy, "HEADER_TIMEOUT", 0.05)

@@ -202,7 +202,7 @@ class Acceptor:
             log.debug("client=%s connection failed: %s", _name(sock), error)
         finally:
             if wire is None or not wire.used:
-                self.context.stats.tls_failures += secure
+                self.context.stats.tls_failures += secure and wire is not None
                 sock.close()
                 self._release()
 
