@@ -229,7 +229,7 @@ METRICS: tuple[Metric | Spans, ...] = (
     ),
     Metric(
         "tricorn_generation",
-        "reloads that have succeeded, plus one",
+        "the generation that serves, from 1; a reload that was given up has a number, too",
         (),
         _fleet(Fleet.GENERATION),
         "gauge",
