@@ -206,12 +206,13 @@ class Endpoint:
         self.context.connections.add(link.connection)
         self.half_open.add(link)
         self.held += 1
-        self.capacity.take()
         self.tally.opened += 1
         return link
 
     def established(self, link: QuicLink) -> None:
         self.half_open.discard(link)
+        # Not before: with addresses that are not theirs, strangers could take all of the room.
+        self.capacity.take()
         self.context.stats.accepted += 1
         self.context.stats.quic_handshakes += 1
 
@@ -225,12 +226,14 @@ class Endpoint:
             return
         for id in link.ids:
             self.links.pop(id, None)
-        self.context.stats.quic_failures += link in self.half_open
-        self.half_open.discard(link)
         self.context.connections.discard(link.connection)
         self.held -= 1
         self.tally.closed += 1
-        self.capacity.release()
+        if link in self.half_open:
+            self.half_open.discard(link)
+            self.context.stats.quic_failures += 1
+        else:
+            self.capacity.release()
         if self.context.draining and not self.held:
             self.emptied.set()
 
