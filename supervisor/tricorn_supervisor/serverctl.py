@@ -64,7 +64,7 @@ def ask(path: str, question: dict[str, object], timeout: float | None) -> dict[s
         except TimeoutError:
             raise Unanswered(f"no answer within {timeout:g} s") from None
         except OSError as error:
-            raise Unanswered(f"cannot ask {path}: {error.strerror}") from None
+            raise Unanswered(f"cannot ask {path}: {error.strerror or error}") from None
     with contextlib.suppress(ValueError):
         answer = json.loads(data)
         if isinstance(answer, dict) and "ok" in answer:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.supervisor.processes import PATIENCE as PATIENCE_OF_TESTS
 from tricorn_supervisor.control import LINE_LIMIT, MOST_CLIENTS, PATIENCE, Client, Control
-from tricorn_supervisor.serverctl import _parser, readable
+from tricorn_supervisor.serverctl import Unanswered, _parser, ask, readable
 
 
 class Room:
@@ -198,6 +198,14 @@ def test_json_may_be_asked_for_on_either_side_of_the_command():
     parse = _parser().parse_args
     assert parse(["--json", "status"]).json and parse(["status", "--json"]).json
     assert not parse(["status"]).json
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/nowhere/control", "No such file"), ("/x" * 99, "path too long")]
+)
+def test_why_nobody_can_be_asked(path, reason):
+    with pytest.raises(Unanswered, match=reason):
+        ask(path, {"command": "status"}, 1.0)
 
 
 def control(server, *arguments: str) -> subprocess.CompletedProcess[str]:
