@@ -22,6 +22,7 @@ MOST_CLIENTS = 16
 LINE_LIMIT = 1024
 READ_SIZE = 4096
 PATIENCE = 5.0  # seconds to send the question, and to take the answer
+RETRY = 1.0  # seconds, where there is no descriptor for a client
 ONLY_US = 0o600
 
 Question = dict[str, object]
@@ -89,6 +90,7 @@ class Control:
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
         self._clients: list[Client] = []
+        self._closed_until: float | None = None  # while there is no descriptor for anybody
 
     def open(self, path: str) -> None:
         """Raises ListenError."""
@@ -99,15 +101,15 @@ class Control:
 
     def watched(self) -> Iterator[tuple[socket.socket, int]]:
         """What the master's wait has to look at, and for what."""
-        if len(self._clients) < MOST_CLIENTS:
+        if len(self._clients) < MOST_CLIENTS and self._closed_until is None:
             yield from ((listener.socket, select.POLLIN) for listener in self._listeners)
         yield from ((client.socket, client.events) for client in self._clients)
 
     @property
     def deadline(self) -> float | None:
         """Turn at that time if nothing comes before it."""
-        deadlines = [client.deadline for client in self._clients if client.deadline is not None]
-        return min(deadlines, default=None)
+        deadlines = [self._closed_until, *(client.deadline for client in self._clients)]
+        return min((each for each in deadlines if each is not None), default=None)
 
     def turn(self, now: float, ask: Callable[[Client, Question], None]) -> None:
         """Hear every client that can be heard; `ask` is called with each question."""
@@ -142,11 +144,19 @@ class Control:
         close_listeners(self._listeners)
 
     def _accept(self, now: float) -> None:
+        if self._closed_until is not None and now < self._closed_until:
+            return
+        self._closed_until = None
         for listener in self._listeners:
             while len(self._clients) < MOST_CLIENTS:
                 try:
                     sock, _ = listener.socket.accept()
-                except OSError:  # nobody is there, or there is no descriptor for whoever is
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    # Whoever waits would wake us at once, for as long as it lasts.
+                    log.warning("control: nobody can be heard: %s", error.strerror)
+                    self._closed_until = now + RETRY
                     break
                 sock.setblocking(False)
                 self._clients.append(Client(sock, now + PATIENCE))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -169,6 +170,25 @@ def test_crowd_waits_in_the_queue_of_the_system(room):
     assert json.loads(received(crowd[-1]))["ok"]
     for each in crowd:
         each.close()
+
+
+def test_without_descriptors_clients_wait_and_the_master_does_not_spin(room):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with room.connect() as operator:
+        with socket.socket() as highest:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest.fileno(), before[1]))
+            try:
+                room.turn()
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert not room.wakes()
+        deadline = room.control.deadline
+        assert deadline is not None and deadline > room.now
+        room.now = deadline
+        room.turn()
+        operator.sendall(b"{}\n")
+        room.turn()
+        assert json.loads(received(operator))["ok"]
 
 
 def test_without_a_path_nobody_is_heard():
