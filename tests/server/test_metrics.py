@@ -192,7 +192,7 @@ def test_workers_add_up():
     assert found["tricorn_requests_total{h3}{2xx}"] == 1
     assert found["tricorn_connections{h2}"] == 7
     assert found["tricorn_workers{ready}"] == found["tricorn_workers{draining}"] == 1
-    assert found["tricorn_workers{wanted}"] == 2
+    assert found["tricorn_workers_wanted"] == 2
 
 
 def test_no_counter_goes_back_when_workers_die_and_rows_are_used_again():

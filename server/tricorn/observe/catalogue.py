@@ -97,7 +97,6 @@ def _connections(sight: Sight) -> Iterator[tuple[Labels, float]]:
 
 def _workers(sight: Sight) -> Iterator[tuple[Labels, float]]:
     states = sight.column(Field.STATE)
-    yield ("wanted",), sight.board.fleet(Fleet.WORKERS)
     for state in (State.STARTING, State.READY, State.DRAINING):
         yield (state.name.lower(),), states.count(state)
 
@@ -216,9 +215,16 @@ METRICS: tuple[Metric | Spans, ...] = (
     ),
     Metric(
         "tricorn_workers",
-        "worker processes by state, and how many there should be",
+        "worker processes by state",
         ("state",),
         _workers,
+        "gauge",
+    ),
+    Metric(
+        "tricorn_workers_wanted",
+        "how many workers there should be",
+        (),
+        _fleet(Fleet.WORKERS),
         "gauge",
     ),
     Metric(
