@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.certificates import Authority
 from tests.support.listening import LOOPS, close, run, site
 from tricorn.config import Config
-from tricorn.net import proxy
+from tricorn.net import accept, proxy
 from tricorn.net.proxy import CRC32C, MOST, SIGNATURE, SSL, Announced, ProxyError, parse, size_of
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
@@ -257,6 +257,12 @@ def test_tlvs_are_the_applications_to_see(loop):
 def test_a_balancer_without_a_good_header_is_closed(loop, first, caplog):
     assert asked(loop, first) == b""
     assert "is closed for its PROXY header" in caplog.text
+
+
+def test_an_address_with_a_zone_is_no_format(monkeypatch, caplog):
+    monkeypatch.setattr(accept, "_host", lambda sock: "fe80::1%eth0")
+    assert asked(LOOPS[0], b"PROXY nonsense\r\n", allow=("fe80::/10",)) == b""
+    assert "a connection of fe80::1%eth0 is closed for its PROXY header: a malf" in caplog.text
 
 
 def test_a_header_that_is_not_good_is_no_handshake_that_failed(tmp_path):

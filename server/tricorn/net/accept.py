@@ -218,7 +218,7 @@ class Acceptor:
         try:
             return await proxy.receive(sock, self.context.config.proxy_protocol, self.context.loop)
         except proxy.ProxyError as error:
-            self._complain(f"a connection of {host} is closed for its PROXY header: %s", error)
+            self._complain("a connection of %s is closed for its PROXY header: %s", host, error)
             raise
 
     def _release(self) -> None:
@@ -245,11 +245,11 @@ class Acceptor:
         for connection in nsmallest(excess, idle, key=lambda each: each.deadline):
             connection.late(self.context.now)
 
-    def _complain(self, message: str, detail: object) -> None:
+    def _complain(self, message: str, *details: object) -> None:
         now = self.context.loop.time()
         if now >= self._logged + LOG_INTERVAL:
             self._logged = now
-            log.warning(message, detail)
+            log.warning(message, *details)
 
 
 def _announcing(config: Config) -> Trusted | None:
