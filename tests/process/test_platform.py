@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -42,11 +43,11 @@ async def app(scope, receive, send):
 
 
 @pytest.fixture
-def directory(tmp_path):
-    """One that everybody may look into."""
-    for each in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        each.chmod(0o755)
-    return tmp_path
+def directory():
+    """One that everybody may look into; what is around tmp_path pytest closes at each start."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
 
 
 @as_root
