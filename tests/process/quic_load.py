@@ -50,7 +50,7 @@ class Client(QuicConnectionProtocol):
         super().__init__(*args, **options)
         self.encoder, self.decoder = pylsqpack.Encoder(), pylsqpack.Decoder(0, 0)
         self.answers: dict[int, bytearray] = {}
-        self.waiting: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self.waiting: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self.control = b""
         self.goaway: int | None = None
         self.ended: str | None = None
@@ -58,6 +58,11 @@ class Client(QuicConnectionProtocol):
 
     async def ask(self, path: str, body: bytes | None = None) -> tuple[int, int]:
         """Status and size of the answer."""
+        status, content = await self.fetch(path, body)
+        return status, len(content)
+
+    async def fetch(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Status and content of the answer."""
         if not self.greeted:
             self.greeted = True
             control = self._quic.get_next_available_stream_id(is_unidirectional=True)
@@ -112,16 +117,16 @@ class Client(QuicConnectionProtocol):
             rest = found[2]
 
     def _settle(self, id: int) -> None:
-        data, status, size = bytes(self.answers[id]), 0, 0
+        data, status, content = bytes(self.answers[id]), 0, b""
         while (found := take_frame(data)) is not None:
             if found[0] == 1:
                 fields = dict(self.decoder.feed_header(id, found[1])[1])
                 status = int(fields.get(b":status", b"0"))
             else:
-                size += len(found[1])
+                content += found[1]
             data = found[2]
         if not self.waiting[id].done():
-            self.waiting[id].set_result((status, size))
+            self.waiting[id].set_result((status, content))
 
     def _fail(self, id: int, error: Exception) -> None:
         if not self.waiting[id].done():

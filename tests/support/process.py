@@ -98,6 +98,12 @@ class Server:
         return ports[0]
 
     @property
+    def quic_port(self) -> int:
+        (port,) = (urlsplit(each).port for each in self.said(r"listening on (\S+) \(HTTP/3\)"))
+        assert port
+        return port
+
+    @property
     def pid(self) -> int:
         return self.process.pid
 

@@ -1,0 +1,1 @@
+"""Faults, one after the other, beside the standing canary."""

@@ -1,0 +1,77 @@
+"""`python -m tests.bench.faults [F01 …] [--workers 2 4]`: each fault beside the standing canary.
+
+A line for each says what became of the canary's requests: answered, asked again where the protocol
+says so, cut with the worker that the fault has killed, lost otherwise (which must be none), how long
+it took until all was well again, and the longest that a request waited which had nothing to do with
+the killed worker. It ends with 1 if something was otherwise than it should be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from tests.bench.faults import kills
+from tests.bench.faults.rig import Fault, Result
+
+FAULTS: tuple[tuple[str, str, Fault], ...] = (
+    ("F00", "nothing", kills.nothing),
+    ("F01", "SIGKILL for one worker", kills.worker_killed),
+    ("F02", "SIGKILL for all workers at once", kills.all_workers_killed),
+    ("F03", "SIGSEGV in a handler, 20 times", kills.handler_crashes),
+    ("F10", "SIGKILL for the master", kills.master_killed),
+    ("F11", "SIGSTOP for a worker", kills.worker_suspended),
+    ("F12", "a handler blocks the event loop", kills.loop_blocked),
+)
+HEAD = "| fault | | -w | answered | again | cut | lost | recovered | worst | |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.faults", description=__doc__)
+    parser.add_argument("faults", nargs="*", metavar="F01")
+    parser.add_argument("--workers", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--verbose", action="store_true", help="each protocol, and each reason")
+    wanted = parser.parse_args()
+    print(HEAD, "|---" * 10 + "|", sep="\n", flush=True)
+    good = True
+    for id, name, fault in FAULTS:
+        if wanted.faults and id not in wanted.faults:
+            continue
+        for workers in wanted.workers:
+            result = inflict(fault, workers)
+            print(line(id, name, workers, result), *result.wrong, sep="\n    ", flush=True)
+            if wanted.verbose:
+                show(result)
+            good = good and not result.wrong and not result.lost
+    sys.exit(not good)
+
+
+def inflict(fault: Fault, workers: int) -> Result:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return fault(Path(folder), workers)
+        except AssertionError:
+            # One that fails does not keep the others from being shown.
+            return Result(wrong=[traceback.format_exc()])
+
+
+def line(id: str, name: str, workers: int, result: Result) -> str:
+    recovered = "" if result.recovered is None else f"{result.recovered:.1f} s"
+    counts = (result.answered, result.again, result.cut, result.lost) if result.tallies else ""
+    worst = f"{result.worst * 1000:.0f} ms" if result.tallies else ""
+    cells = (id, name, workers, *(counts or [""] * 4), recovered, worst, result.note)
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def show(result: Result) -> None:
+    for protocol, tally in result.tallies.items():
+        print(f"    {protocol}: {tally}")
+        for reason, count in tally.reasons.most_common(5):
+            print(f"        {count} x {reason}")
+
+
+if __name__ == "__main__":
+    main()
