@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from tests.process.load import TIMEOUT, Driven
 from tests.support.canary_connections import (
+    RESET,
     Again,
     Connection,
     Http1,
@@ -38,6 +39,10 @@ PROTOCOLS: dict[str, type[Connection]] = {
 UPLOAD = 128 * 1024
 DOWNLOAD = 256 * 1024
 SLOW = 1.0
+CROSSING = 0.05
+"""Seconds in which the end of a connection may wait for the canary to take note of it."""
+ACCEPTING = 0.25
+"""Seconds in which a worker that stands still may have taken a last connection before it did."""
 SHOWN = 5
 AGAIN = 4
 """Attempts at one request, each after a server that has said that it may be asked again."""
@@ -91,8 +96,9 @@ class Death:
         if attempt.outcome is Outcome.ANSWERED:
             return False
         if attempt.worker is None:
-            return attempt.began < self.began < attempt.ended
-        return attempt.worker in self.workers and attempt.began < self.ended
+            deaf = min(self.began + ACCEPTING, self.ended)
+            return attempt.began < deaf and self.began < attempt.ended
+        return attempt.worker in self.workers and attempt.began < self.ended + CROSSING
 
 
 @dataclass
@@ -197,7 +203,7 @@ class Canary(Driven):
                     continue
                 case _ if id(each) in cut:
                     tally.cut += 1
-                case Outcome.AGAIN:
+                case Outcome.AGAIN if each.reason != RESET or each.worker in killed:
                     tally.again += 1
                 case _:
                     tally.lost += 1

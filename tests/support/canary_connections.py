@@ -22,6 +22,7 @@ from h2.settings import SettingCodes
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.protocol import State
 
 from tests.process.http2_client import Machine, Response
 from tests.process.quic_load import Client as QuicClient
@@ -37,6 +38,11 @@ GOODBYE = 2.0
 REFUSED_STREAM = 7
 GOING = {1001, 1012}
 """RFC6455§7.4.1, and the registry: the endpoint is going away; it restarts."""
+
+
+RESET = "stateless reset"
+"""RFC9000§10.3: the server knows the connection no more. Nothing else can be heard from a worker
+that has died, and nothing like it may come from one that lives."""
 
 
 class Again(Exception):
@@ -223,9 +229,8 @@ class Http2(asyncio.Protocol, Connection):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.open = False
-        unasked = not self.machine.goaways
         for id in self.waiting:
-            self._fail(id, Lost(f"the connection ended: {error!r}, {unasked=}"))
+            self._fail(id, Lost(f"the connection ended: {error!r}"))
 
     def _fail(self, id: int, error: Exception) -> None:
         self.credit.set()
@@ -252,7 +257,7 @@ class Visitor(QuicClient):
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
         token = self._quic._peer_cid.stateless_reset_token
         if token is not None and data[-16:] == token:
-            self.reset, self.ended = True, "stateless reset"
+            self.reset, self.ended = True, RESET
             for id in self.waiting:
                 self._fail(id, ConnectionError(self.ended))
             return
@@ -279,15 +284,13 @@ class Http3(Connection):
 
     async def ask(self, target: str, content: bytes | None) -> tuple[int, bytes]:
         self.asked += 1
-        began = time.monotonic()
         try:
             return await self.client.fetch(target, content)
         except Rejected as error:
             raise Again("GOAWAY, or H3_REQUEST_REJECTED") from error
         except ConnectionError as error:
-            # The counterpart of TCP's reset: as with HTTP/1.1, on a connection that was idle.
-            if self.client.reset and self.asked > 1 and time.monotonic() - began < RACE:
-                raise Again("reset while idle") from error
+            if self.client.reset:
+                raise Again(RESET) from error
             raise Lost(repr(error)) from error
         finally:
             self.open = self.client.goaway is None and self.client.ended is None
@@ -322,6 +325,9 @@ class WebSocket(Connection):
         return cls(client)
 
     async def ask(self, target: str, content: bytes | None) -> tuple[int, bytes]:
+        if self.client.state is not State.OPEN:
+            self.open = False
+            raise Again("closed while idle")
         self.asked += 1
         try:
             await self.client.send(target)

@@ -85,7 +85,7 @@ def worker_suspended(directory: Path, workers: int) -> Result:
             os.kill(victim, signal.SIGSTOP)
             rig.server.wait_for(rf"worker={workers} gen=1 pid=\d+ ready$")
             rig.recover()
-            rig.server.wait_for(rf"pid={victim} cause=hang killed by the master")
+        rig.server.wait_for(rf"pid={victim} cause=hang killed by the master")
         rig.result.note = f"{' '.join(HEARTBEAT)}; until the replacement was ready"
     return rig.result
 
@@ -98,6 +98,6 @@ def loop_blocked(directory: Path, workers: int) -> Result:
             rig.server.wait_for(r"main\.py.* in fault$")
             rig.server.wait_for(rf"worker={number} gen=1 pid=\d+ ready$")
             rig.recover()
-            rig.server.wait_for(rf"pid={victim} cause=hang killed by the master")
+        rig.server.wait_for(rf"pid={victim} cause=hang killed by the master")
         rig.result.note = f"{' '.join(HEARTBEAT)}; the line that hangs is in the log"
     return rig.result

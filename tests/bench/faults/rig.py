@@ -14,7 +14,7 @@ from typing import IO
 from tests.support.canary import STANDING, Canary, Death, Endpoint, Plan, Tally
 from tests.support.certificates import Authority
 from tests.support import canary_app
-from tests.support.process import Client, Server, serve
+from tests.support.process import Client, Server, serve, wait_for_death
 
 APPLICATION = Path(canary_app.__file__)
 BEFORE, AFTER = 400, 600
@@ -73,6 +73,7 @@ class Rig:
         """What happens within the `with` ends these workers."""
         self.began = time.monotonic()
         yield
+        wait_for_death(*workers)
         self.deaths.append(Death(workers, self.began, time.monotonic()))
 
     @contextmanager
