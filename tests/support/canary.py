@@ -179,9 +179,7 @@ class Canary(Driven):
         self._turns = itertools.count()
         self._goodbyes: set[asyncio.Task[None]] = set()
 
-    def tally(
-        self, deaths: Sequence[Death] = (), until: float = float("inf")
-    ) -> dict[str, Tally]:
+    def tally(self, deaths: Sequence[Death] = (), until: float = float("inf")) -> dict[str, Tally]:
         """By protocol. What is not let in counts as lost if it began before `until`: a server that
         ends may turn away who comes later.
         """
@@ -210,9 +208,7 @@ class Canary(Driven):
             tally.reasons[f"{each.outcome.value}: {each.reason}"] += 1
         return tallies
 
-    def complaints(
-        self, deaths: Sequence[Death] = (), until: float = float("inf")
-    ) -> list[str]:
+    def complaints(self, deaths: Sequence[Death] = (), until: float = float("inf")) -> list[str]:
         """The first requests that are lost."""
         lost = [
             each

@@ -55,6 +55,10 @@ async def serve(scope, receive, send):
         case "slow":
             await asyncio.sleep(float(argument))
             line = first_line(target, b"")
+        case "rights":
+            line = (
+                f"{os.getpid()} {target} - {tried(os.setuid, 0)} {tried(open, os.environ['KEY'])}"
+            )
         case "fault":
             fault(argument)
             line = first_line(target, b"")
@@ -78,6 +82,14 @@ def first_line(target, content):
 def content_of(target, size):
     seed = hashlib.sha256(target.encode()).digest()
     return (seed * (size // len(seed) + 1))[:size]
+
+
+def tried(call, argument):
+    try:
+        call(argument)
+    except OSError as error:
+        return type(error).__name__
+    return "done"
 
 
 def fault(kind):

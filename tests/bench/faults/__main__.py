@@ -1,20 +1,21 @@
 """`python -m tests.bench.faults [F01 …] [--workers 2 4]`: each fault beside the standing canary.
 
-A line for each says what became of the canary's requests: answered, asked again where the protocol
-says so, cut with the worker that the fault has killed, lost otherwise (which must be none), how long
-it took until all was well again, and the longest that a request waited which had nothing to do with
-the killed worker. It ends with 1 if something was otherwise than it should be.
+A line for each says what became of the canary's requests: answered, asked again where the
+protocol says so, cut with the worker that the fault has killed, lost otherwise (which must be
+none); how long it took until all was well again; and the longest that a request waited which had
+nothing to do with a killed worker. It ends with 1 if something is otherwise than it should be.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import traceback
 from pathlib import Path
 
-from tests.bench.faults import kills
+from tests.bench.faults import kills, reloads, resources, starts, stops
 from tests.bench.faults.rig import Fault, Result
 
 FAULTS: tuple[tuple[str, str, Fault], ...] = (
@@ -22,9 +23,30 @@ FAULTS: tuple[tuple[str, str, Fault], ...] = (
     ("F01", "SIGKILL for one worker", kills.worker_killed),
     ("F02", "SIGKILL for all workers at once", kills.all_workers_killed),
     ("F03", "SIGSEGV in a handler, 20 times", kills.handler_crashes),
+    ("F04", "a syntax error at the first start", starts.crash_at_import),
+    ("F05", "HUP with code that cannot start", reloads.broken_reloads),
+    ("F06", "50 HUPs, one a second", reloads.hangups),
+    ("F07", "HUP with much in flight", reloads.reload_under_way),
+    ("F08", "TERM with much in flight", stops.term),
+    ("F09", "TERM, then TERM", stops.twice(signal.SIGTERM, signal.SIGTERM)),
+    ("F09", "TERM, then INT", stops.twice(signal.SIGTERM, signal.SIGINT)),
+    ("F09", "QUIT", stops.twice(signal.SIGQUIT)),
     ("F10", "SIGKILL for the master", kills.master_killed),
     ("F11", "SIGSTOP for a worker", kills.worker_suspended),
     ("F12", "a handler blocks the event loop", kills.loop_blocked),
+    ("F14", "a leak", resources.leak),
+    ("F17", "the reader of the access log stalls", resources.stalled_reader),
+    ("F17", "the reader of the access log is gone", resources.closed_reader),
+    ("F17", "the access log's disk is full", resources.full_disk),
+    ("F18", "the access log is rotated", resources.rotated),
+    ("F18", "the directory of the log is deleted", resources.directory_deleted),
+    ("F19", "the clock is set an hour on", resources.clock(resources.HOUR)),
+    ("F19", "the clock is set an hour back", resources.clock(-resources.HOUR)),
+    ("F22", "garbage for a certificate, and HUP", reloads.broken_certificate),
+    ("F32", "two masters with one PID file at once", starts.two_masters),
+    ("F33", "`--user`, and an application that wants root", starts.other_user),
+    ("F34", "read-only root, no /dev/shm, no HOME, any user", starts.nothing_to_write),
+    ("F34", "a small container", starts.little_to_run_on),
 )
 HEAD = "| fault | | -w | answered | again | cut | lost | recovered | worst | |"
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tests.support import canary_app
 from tests.support.canary import STANDING, Canary, Death, Endpoint, Plan, Tally
 from tests.support.certificates import Authority
-from tests.support import canary_app
 from tests.support.process import Client, Server, serve, wait_for_death
 
 APPLICATION = Path(canary_app.__file__)
