@@ -254,6 +254,15 @@ class Visitor(QuicClient):
 
     reset = False
 
+    async def wait_connected(self) -> None:
+        try:
+            await super().wait_connected()
+        except asyncio.CancelledError:
+            # aioquic fails it later, when nobody waits for it any more.
+            if self._connected_waiter is not None:
+                self._connected_waiter.add_done_callback(asyncio.Future.exception)
+            raise
+
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
         token = self._quic._peer_cid.stateless_reset_token
         if token is not None and data[-16:] == token:
@@ -327,7 +336,7 @@ class WebSocket(Connection):
     async def ask(self, target: str, content: bytes | None) -> tuple[int, bytes]:
         if self.client.state is not State.OPEN:
             self.open = False
-            raise Again("closed while idle")
+            raise Again(f"closed with {self.client.close_code}")
         self.asked += 1
         try:
             await self.client.send(target)

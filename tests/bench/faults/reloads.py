@@ -32,6 +32,7 @@ BROKEN = {
 
 def broken_reloads(directory: Path, workers: int) -> Result:
     with rigged(directory, workers, *PATIENT) as rig:
+        rig.traced = True
         before = rig.server.workers()
         for name, (code, said) in BROKEN.items():
             (directory / "main.py").write_text(code)

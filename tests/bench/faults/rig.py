@@ -67,6 +67,8 @@ class Rig:
     deaths: list[Death] = field(default_factory=list)
     until: float = float("inf")
     began: float = 0.0
+    traced = False
+    """The application is meant to fail."""
 
     @contextmanager
     def fault(self, *workers: int) -> Iterator[None]:
@@ -104,13 +106,15 @@ def rigged(
     prefix: Sequence[str] = (),
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     plans: Sequence[Plan] = STANDING,
+    owner: int = -1,
     ends: bool = False,
 ) -> Iterator[Rig]:
     """Within the `with`, the canary asks. Then its tally is in the result, and the server has been
-    stopped; where the fault `ends` it, that is not asked for.
+    stopped; where the fault `ends` it, that is not asked for. `owner` is whose the key is.
     """
     authority, result = Authority(), Result()
     files = authority.issue(directory, "localhost")
+    os.chown(files.key, owner, -1)
     with serve(
         directory,
         *files.options,
@@ -137,7 +141,7 @@ def rigged(
             rig.expect(len(server.children()) == before, "another number of processes than before")
             rig.expect(not zombies(server), "zombies")
             rig.expect(server.stop() == 0, "the exit status is not 0")
-        rig.expect("Traceback" not in server.log, "a traceback in the log")
+        rig.expect(rig.traced or "Traceback" not in server.log, "a traceback in the log")
 
 
 def zombies(server: Server) -> list[int]:

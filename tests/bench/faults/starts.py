@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.faults.rig import Result, memory, rigged
+from tests.bench.faults.rig import BEFORE, Result, memory, rigged
 from tests.support.process import COMMAND, PATIENCE, clean_environment, run, serve
 
 SOMEBODY = 54321
@@ -19,8 +21,8 @@ APPLICATION_STATUS, OPERATOR_STATUS = 3, 2
 SLOWEST = 5.0
 RACES = 10
 POOR_CPU = 0.1
-BUDGET = 64
-"""MiB."""
+BUDGET, SHARE = 32, 16
+"""MiB for the server, and for each of its workers."""
 
 
 def crash_at_import(directory: Path, workers: int) -> Result:
@@ -65,6 +67,26 @@ def two_masters(directory: Path, workers: int) -> Result:
     return result
 
 
+READABLE = """
+    mount --make-rprivate / && mount --bind "$1" "$0" || exit 77
+    mount -t tmpfs -o mode=755 none "$2" && mkdir -p "$1" && mount --bind "$0" "$1" || exit 77
+    shift 2
+    exec "$@"
+"""
+"""Shows only $1 of the directory $2, which is closed to others."""
+
+
+def interpreter_for_all(directory: Path) -> tuple[str, ...]:
+    """What runs the command where Python is in somebody's closed home, as pyenv has it."""
+    base = Path(sys.base_prefix).resolve()
+    closed = [each for each in base.parents if not each.stat().st_mode & stat.S_IXOTH]
+    if not closed:
+        return ()
+    (directory / "interpreter").mkdir()
+    place = (str(directory / "interpreter"), str(base), str(closed[-1]))
+    return ("unshare", "--mount", "sh", "-c", READABLE, *place)
+
+
 def other_user(directory: Path, workers: int) -> Result:
     if os.geteuid():
         return Result(note="not tried: only root can become somebody else")
@@ -72,7 +94,9 @@ def other_user(directory: Path, workers: int) -> Result:
     key = directory / "localhost.key"
     with (
         rigged(
-            directory, workers, "--user", str(SOMEBODY), "--no-tls-watch", environ={"KEY": str(key)}
+            *(directory, workers, "--user", str(SOMEBODY), "--group", str(SOMEBODY)),
+            environ={"KEY": str(key)},
+            prefix=interpreter_for_all(directory),
         ) as rig,
         rig.victim() as (_, client),
     ):
@@ -102,9 +126,7 @@ READ_ONLY = """
 def nothing_to_write(directory: Path, workers: int) -> Result:
     if os.geteuid() or not shutil.which("unshare") or not shutil.which("setpriv"):
         return Result(note="not tried: needs root, unshare and setpriv")
-    for each in (directory, *Path(COMMAND).parents):
-        if not each.stat().st_mode & 0o5 == 0o5:
-            each.chmod(0o755) if each == directory else None
+    directory.chmod(0o755)
     ids = ("--reuid", str(SOMEBODY), "--regid", str(SOMEBODY), "--clear-groups")
     prefix = (
         "unshare",
@@ -116,22 +138,19 @@ def nothing_to_write(directory: Path, workers: int) -> Result:
         "setpriv",
         *ids,
     )
-    # The key, as Kubernetes would mount it for this user.
-    with rigged(directory, workers, prefix=(*prefix,)) as rig:
-        rig.recover()
-    rig.result.recovered = None
+    with rigged(directory, workers, prefix=prefix, owner=SOMEBODY) as rig:
+        rig.canary.go_on(BEFORE)
     return rig.result
 
 
 def little_to_run_on(directory: Path, workers: int) -> Result:
     """A tenth of a processor, and a budget of memory."""
-    groups = Path("/sys/fs/cgroup/cpu"), memory_group()
-    result = Result()
-    with group(groups[0]) as cpu, group(groups[1]) as mem:
+    result, budget = Result(), BUDGET + SHARE * workers
+    with group(Path("/sys/fs/cgroup/cpu")) as cpu, group(memory_group()) as mem:
         if cpu is None or mem is None:
             return Result(note="not tried: control groups cannot be made here")
         (cpu / "cpu.cfs_quota_us").write_text(str(int(100_000 * POOR_CPU)))
-        (mem / "memory.limit_in_bytes").write_text(f"{BUDGET}M")
+        (mem / "memory.limit_in_bytes").write_text(f"{budget}M")
         enter = 'echo $$ > "$0"/cgroup.procs && echo $$ > "$1"/cgroup.procs && shift && exec "$@"'
         prefix = ("sh", "-c", enter, str(cpu), str(mem))
         began = time.monotonic()
@@ -143,7 +162,7 @@ def little_to_run_on(directory: Path, workers: int) -> Result:
                 result.wrong.append("it does not serve")
             held = int((mem / "memory.max_usage_in_bytes").read_text()) / 2**20
             result.note = (
-                f"{POOR_CPU} processors, {BUDGET} MiB: until all workers were ready;"
+                f"{POOR_CPU} processors, {budget} MiB: until all workers were ready;"
                 f" {memory(server):.0f} MiB, at most {held:.0f} with its files"
             )
             if server.stop():

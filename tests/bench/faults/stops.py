@@ -30,15 +30,17 @@ def twice(*signals: signal.Signals) -> Callable[[Path, int], Result]:
     """With nothing in between but that the first was heard."""
 
     def fault(directory: Path, workers: int) -> Result:
-        with rigged(directory, workers, plans=BUSY, ends=True) as rig:
-            with rig.fault(*rig.server.workers().values()):
-                rig.turn_away()
-                for number in signals[:-1]:
-                    rig.server.signal(number)
-                    rig.server.wait_for(r"is told to drain", workers)
-                rig.server.signal(signals[-1])
-                rig.expect(rig.server.wait() == 0, "the exit status is not 0")
-                rig.recover()
+        with (
+            rigged(directory, workers, plans=BUSY, ends=True) as rig,
+            rig.fault(*rig.server.workers().values()),
+        ):
+            rig.turn_away()
+            for number in signals[:-1]:
+                rig.server.signal(number)
+                rig.server.wait_for(r"is told to drain", workers)
+            rig.server.signal(signals[-1])
+            rig.expect(rig.server.wait() == 0, "the exit status is not 0")
+            rig.recover()
         rig.expect((rig.result.recovered or 0.0) < FAST, "it has waited for requests")
         rig.result.note = "what is in flight is cut on purpose; until the command had ended"
         return rig.result
