@@ -336,7 +336,8 @@ class WebSocket(Connection):
     async def ask(self, target: str, content: bytes | None) -> tuple[int, bytes]:
         if self.client.state is not State.OPEN:
             self.open = False
-            raise Again(f"closed with {self.client.close_code}")
+            close = self.client.protocol.close_rcvd
+            raise Again(f"closed with {close.code}" if close else "closed while idle")
         self.asked += 1
         try:
             await self.client.send(target)

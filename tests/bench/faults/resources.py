@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.faults.rig import Result, Rig, rigged
+from tests.process.probes import HEALTH, admin_port, scrape
 from tests.support.process import wait_for_death
 
 LEAK_LIMIT = "150MiB"
@@ -65,8 +66,13 @@ def full_disk(directory: Path, workers: int) -> Result:
 
 
 def logging_to(standard: int, directory: Path, workers: int) -> Result:
-    with rigged(directory, workers, "--access-logfile", "-", *ACCESS, stdout=standard) as rig:
+    with rigged(
+        directory, workers, "--access-logfile", "-", *ACCESS, *HEALTH, stdout=standard
+    ) as rig:
         rig.canary.go_on(WHILE)
+        dropped = scrape(admin_port(rig.server))["tricorn_log_lines_dropped_total"]
+        rig.expect(dropped, "no line was dropped, or none was counted")
+    rig.result.note = f"{dropped:.0f} lines dropped, and counted in `/metrics`"
     return rig.result
 
 

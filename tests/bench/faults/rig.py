@@ -88,9 +88,9 @@ class Rig:
         """The fault is over now."""
         self.result.recovered = time.monotonic() - self.began
 
-    def turn_away(self) -> None:
-        """Who comes from now on may be refused: the server ends."""
-        self.until = time.monotonic()
+    def turn_away(self, delay: float = 0.0) -> None:
+        """Who comes later than this from now may be refused: the server ends."""
+        self.until = time.monotonic() + delay
 
     def expect(self, fact: object, said: str) -> None:
         if not fact:

@@ -11,18 +11,21 @@ from tests.support.canary import BUSY
 
 GRACE = 20.0
 FAST = 2.0
+DELAY, AHEAD = 2.0, 0.3
+"""Seconds in which who comes is let in, and what the clocks of two processes differ by."""
 
 
 def term(directory: Path, workers: int) -> Result:
-    with rigged(directory, workers, plans=BUSY, ends=True) as rig, rig.fault():
-        rig.turn_away()
+    delay = ("--drain-delay", str(DELAY))
+    with rigged(directory, workers, *delay, plans=BUSY, ends=True) as rig, rig.fault():
+        rig.turn_away(DELAY - AHEAD)
         rig.server.signal(signal.SIGTERM)
         rig.expect(rig.server.wait() == 0, "the exit status is not 0")
         rig.recover()
     rig.expect((rig.result.recovered or GRACE) < GRACE, "it has not ended within its time")
     websockets = rig.result.tallies["WebSocket"].reasons
     rig.expect(set(websockets) <= {"asked again: closed with 1001"}, str(websockets))
-    rig.result.note = "requests of 3 s in flight; until the command had ended"
+    rig.result.note = f"`--drain-delay {DELAY:.0f}`; until the command had ended"
     return rig.result
 
 
