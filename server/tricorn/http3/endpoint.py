@@ -44,8 +44,6 @@ MOST_RESETS, MOST_NEGOTIATIONS = 200, 100
 """Answers to strangers in one second."""
 SMALLEST_RESET, LARGEST_RESET = 21, 42
 """RFC9000§10.3: no smaller packet looks like one, a larger one gains nothing."""
-RESET_FLOOR = 43
-"""Octets below which a packet may be a reset itself: two servers must not reset each other."""
 BACKLOG = 1024
 """Datagrams that wait for the kernel; what does not fit is lost, as on any network."""
 
@@ -241,9 +239,11 @@ class Endpoint:
 
     def _reset(self, port: Port, data: bytes, address: Address, id: bytes) -> None:
         """RFC9000§10.3: tells a client that its connection has died with an earlier worker."""
-        if len(data) < RESET_FLOOR or not self.resettable(id) or not self._may_reset():
+        # RFC9000§10.3.3: each is smaller than what it answers, or two servers would go on for ever.
+        # Small packets have an answer too: a client may have nothing but a PING to send again.
+        size = min(len(data) - 1, LARGEST_RESET)
+        if size < SMALLEST_RESET or not self.resettable(id) or not self._may_reset():
             return
-        size = max(SMALLEST_RESET, min(len(data) - 1, LARGEST_RESET))
         self.context.stats.quic_resets += 1
         noise = bytearray(os.urandom(size - 16))
         noise[0] = noise[0] & 0x3F | 0x40
