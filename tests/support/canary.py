@@ -44,6 +44,7 @@ CROSSING = 0.05
 ACCEPTING = 0.25
 """Seconds in which a worker that stands still may have taken a last connection before it did."""
 SHOWN = 5
+OPEN_TIMEOUT = 5.0
 AGAIN = 4
 """Attempts at one request, each after a server that has said that it may be asked again."""
 
@@ -287,7 +288,7 @@ class Client:
         began, worker = time.monotonic(), None
         outcome, reason = Outcome.ANSWERED, ""
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(OPEN_TIMEOUT):
                 connection = await self._open()
         except (OSError, TimeoutError) as error:
             outcome, reason = Outcome.UNOPENED, repr(error)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench.faults.rig import BEFORE, Result, rigged
 from tests.support.process import wait_for_death
 
-HEARTBEAT = ("--heartbeat-timeout", "5")
+HEARTBEAT = 5
 """Instead of the 30 seconds that are the default, for the sake of the clock."""
 CRASHES = 20
 
@@ -78,20 +78,22 @@ def master_killed(directory: Path, workers: int) -> Result:
     return rig.result
 
 
-def worker_suspended(directory: Path, workers: int) -> Result:
-    with rigged(directory, workers, *HEARTBEAT) as rig:
+def worker_suspended(directory: Path, workers: int, heartbeat: float = HEARTBEAT) -> Result:
+    option = ("--heartbeat-timeout", str(heartbeat))
+    with rigged(directory, workers, *option) as rig:
         victim = rig.server.workers()[workers]
         with rig.fault(victim):
             os.kill(victim, signal.SIGSTOP)
             rig.server.wait_for(rf"worker={workers} gen=1 pid=\d+ ready$")
             rig.recover()
         rig.server.wait_for(rf"pid={victim} cause=hang killed by the master")
-        rig.result.note = f"{' '.join(HEARTBEAT)}; until the replacement was ready"
+        rig.result.note = f"`{' '.join(option)}`; until the replacement was ready"
     return rig.result
 
 
-def loop_blocked(directory: Path, workers: int) -> Result:
-    with rigged(directory, workers, *HEARTBEAT) as rig, rig.victim() as (victim, client):
+def loop_blocked(directory: Path, workers: int, heartbeat: float = HEARTBEAT) -> Result:
+    option = ("--heartbeat-timeout", str(heartbeat))
+    with rigged(directory, workers, *option) as rig, rig.victim() as (victim, client):
         with rig.fault(victim):
             client.request("/fault/hang")
             number = rig.server.wait_for(rf"worker=(\d+) gen=1 pid={victim} does not answer: ")[1]
@@ -99,5 +101,5 @@ def loop_blocked(directory: Path, workers: int) -> Result:
             rig.server.wait_for(rf"worker={number} gen=1 pid=\d+ ready$")
             rig.recover()
         rig.server.wait_for(rf"pid={victim} cause=hang killed by the master")
-        rig.result.note = f"{' '.join(HEARTBEAT)}; the line that hangs is in the log"
+        rig.result.note = f"`{' '.join(option)}`; the line that hangs is in the log"
     return rig.result
