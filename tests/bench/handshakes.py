@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.process.test_quic import http3, port_of
+from tests.process.test_quic import http3
 from tests.support.certificates import Authority
 from tests.support.qh3client import Ended, visit
 
@@ -28,7 +28,7 @@ def main() -> None:
         files = authority.issue(directory, "localhost")
         with http3(files, directory, workers=size.workers) as server:
             trusted = authority.write(directory)
-            good = asyncio.run(connect_again(port_of(server), trusted, size.handshakes))
+            good = asyncio.run(connect_again(server.quic_port, trusted, size.handshakes))
             status = server.stop()
     sys.exit(not good or status)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import signal
 import statistics
 import sys
@@ -19,6 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.faults.rig import descriptors, memory
 from tests.process.quic_load import Roamer, Tally
 from tests.support.certificates import Authority
 from tests.support.process import Server, serve
@@ -74,13 +74,7 @@ class Sample:
 def sample(server: Server) -> Sample:
     """Taken while no reload is under way, unless the machine is very slow."""
     pids = [server.pid, *server.children()]
-    memory, descriptors = 0, 0
-    for pid in pids:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        (line,) = [line for line in rollup.splitlines() if line.startswith("Pss:")]
-        memory += int(line.split()[1])
-        descriptors += len(os.listdir(f"/proc/{pid}/fd"))
-    return Sample(memory / 1024, descriptors, len(pids))
+    return Sample(memory(server), sum(descriptors(pid) for pid in pids), len(pids))
 
 
 async def disturb(server: Server, until: float, tally: Tally) -> list[Sample]:
@@ -157,9 +151,7 @@ def main() -> None:
             application=APPLICATION,
             workers=arguments.workers,
         ) as server:
-            (address,) = server.said(r"listening on (\S+) \(HTTP/3\)")
-            port = int(address.rsplit(":", 1)[1])
-            tally, samples = asyncio.run(run(server, port, arguments.minutes * 60))
+            tally, samples = asyncio.run(run(server, server.quic_port, arguments.minutes * 60))
             status = server.stop()
     print(tally)
     sys.exit(not flat(samples) or bool(tally.failures) or bool(status))

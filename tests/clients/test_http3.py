@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -38,8 +37,7 @@ def site(tmp_path_factory):
     # "::" is open to both families: one socket for 127.0.0.1 and ::1.
     quic = ("--quic-bind", "[::]:0")
     with serve(directory, *files.options, *quic, workers=2) as server:
-        (address,) = server.said(r"listening on (\S+) \(HTTP/3\)")
-        yield Site(urlsplit(address).port, authority.write(directory))
+        yield Site(server.quic_port, authority.write(directory))
 
 
 # qh3

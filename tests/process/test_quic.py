@@ -56,11 +56,6 @@ def http3(files, directory, *options, workers=2):
     return serve(directory, *arguments, application=APPLICATION, workers=workers)
 
 
-def port_of(server):
-    (address,) = server.said(r"listening on (\S+) \(HTTP/3\)")
-    return urlsplit(address).port
-
-
 def client_configuration(**options):
     return QuicConfiguration(
         is_client=True,
@@ -75,7 +70,7 @@ def test_who_comes_over_tcp_hears_of_it(files, tmp_path):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with http3(files, tmp_path) as server:
-        port = port_of(server)
+        port = server.quic_port
         with server.connect(context) as client:
             client.request("/pid")
             response = client.response()
@@ -93,7 +88,7 @@ async def moving_while_reloading(server, seconds) -> Tally:
 
     reloading = asyncio.ensure_future(reload())
     try:
-        return await roam(port_of(server), seconds, [SLOW] * 4 + [SHORT] * 4)
+        return await roam(server.quic_port, seconds, [SLOW] * 4 + [SHORT] * 4)
     finally:
         reloading.cancel()
 
@@ -126,7 +121,7 @@ def test_a_session_is_resumed_by_whatever_worker_answers(files, tmp_path):
         return [await visit(port) for _ in range(20)]
 
     with http3(files, tmp_path, workers=4) as server:
-        resumed = asyncio.run(visits(port_of(server)))
+        resumed = asyncio.run(visits(server.quic_port))
         workers |= set(server.workers())
     assert resumed == [False] + [True] * 19 and len(workers) == 4
 
@@ -161,7 +156,7 @@ def test_a_machine_answers_from_the_address_that_was_asked(tmp_path, steering):
 
     bind = ("--quic-bind", "0.0.0.0:0", "--quic-steering", steering)
     with serve(tmp_path, *files.options, *bind, application=APPLICATION, workers=2) as server:
-        assert asyncio.run(ask(port_of(server))) == 200
+        assert asyncio.run(ask(server.quic_port)) == 200
 
 
 @dataclass
@@ -176,7 +171,7 @@ class Aftermath:
 
 async def outlive(server, authority) -> Aftermath:
     """Kills one worker while each of its, and of the others', clients waits for an answer."""
-    port, seen = port_of(server), Aftermath()
+    port, seen = server.quic_port, Aftermath()
     time = asyncio.get_running_loop().time
     async with AsyncExitStack() as stack:
         visitors = [await stack.enter_async_context(visit(port, authority)) for _ in range(16)]
@@ -241,7 +236,7 @@ def test_a_certificate_is_exchanged_under_running_workers(tmp_path):  # F22
             return int(client.socket.getpeercert()["serialNumber"], 16)
 
     with http3(files, tmp_path) as server, server.connect(authority.client_context()) as lasting:
-        port = port_of(server)
+        port = server.quic_port
         worker = lasting.fetch("/pid").text
         first = asyncio.run(shown(port))
         assert shown_over_tcp() == first

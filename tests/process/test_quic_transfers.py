@@ -81,8 +81,7 @@ def test_a_large_body_costs_a_window_of_memory(way, tmp_path):
     }[way]
     options = (*files.options, "--quic-bind", "127.0.0.1:0")
     with serve(tmp_path, *options, application=APPLICATION, workers=1) as server:
-        (address,) = server.said(r"listening on (\S+) \(HTTP/3\)")
-        port = int(address.rsplit(":", 1)[1])
+        port = server.quic_port
         (worker,) = server.children()
         asyncio.run(transfers(port, first))
         costs = []

@@ -128,7 +128,7 @@ def rigged(
     ) as server:
         canary = Canary([Endpoint(server.port, server.quic_port)], authority, plans)
         rig = Rig(directory, authority, server, canary, workers, result)
-        before = len(server.children())
+        before = len(server.children()), descriptors(server.pid)
         with canary:
             canary.go_on(BEFORE)
             canary.settled = time.monotonic()
@@ -138,7 +138,8 @@ def rigged(
         result.tallies = canary.tally(rig.deaths, rig.until)
         result.wrong += canary.complaints(rig.deaths, rig.until)
         if not ends:
-            rig.expect(len(server.children()) == before, "another number of processes than before")
+            after = len(server.children()), descriptors(server.pid)
+            rig.expect(after == before, f"processes, descriptors: {after} instead of {before}")
             rig.expect(not zombies(server), "zombies")
             rig.expect(server.stop() == 0, "the exit status is not 0")
         rig.expect(rig.traced or "Traceback" not in server.log, "a traceback in the log")
