@@ -6,11 +6,12 @@ import signal
 import time
 from pathlib import Path
 
-from tests.bench.faults.rig import APPLICATION, Result, Rig, memory, rigged
+from tests.bench.faults.rig import APPLICATION, Result, Rig, memory, resident, rigged
 from tests.support.canary import BUSY
 from tests.support.process import wait_for_death
 
 HANGUPS = 50
+SERVED = 1000
 GROWTH = 1.1
 """What is more than this many times what it was has grown."""
 PATIENT = ("--startup-timeout", "5")
@@ -48,18 +49,28 @@ def broken_reloads(directory: Path, workers: int) -> Result:
 
 def hangups(directory: Path, workers: int) -> Result:
     with rigged(directory, workers) as rig:
-        reload(rig)
-        first = memory(rig.server)
+        first = settled_memory(rig)
         for _ in range(HANGUPS):
             rig.server.signal(signal.SIGHUP)
             time.sleep(1.0)
-        reload(rig)
-        last = memory(rig.server)
-        rig.expect(last <= first * GROWTH, f"memory has grown from {first:.0f} to {last:.0f} MiB")
+        last = settled_memory(rig)
+        for before, after in zip(first, last, strict=True):
+            rig.expect(after <= before * GROWTH, f"from {before:.1f} to {after:.1f} MiB")
     starts = len(rig.server.said(r"started: canary"))
     rig.expect(starts <= HANGUPS + 2, "more reloads than hangups")
-    rig.result.note = f"{starts - 2} reloads; memory {first:.0f}, then {last:.0f} MiB"
+    rig.result.note = (
+        f"{starts - 2} reloads; all processes {first[0]:.0f} MiB before and {last[0]:.0f} after,"
+        f" the master {first[1]:.1f} and {last[1]:.1f}, with {rig.result.descriptors[0]} and"
+        f" {rig.result.descriptors[1]} descriptors"
+    )
     return rig.result
+
+
+def settled_memory(rig: Rig) -> tuple[float, float]:
+    """MiB of all processes, and of the master: of workers that are new, and have served alike."""
+    reload(rig)
+    rig.canary.go_on(SERVED)
+    return memory(rig.server), resident(rig.server.pid)
 
 
 def reload_under_way(directory: Path, workers: int) -> Result:
