@@ -68,12 +68,16 @@ class Leases:
         held = {
             lane: child for lane, child in self.holders.items() if child.generation in generations
         }
-        ready: dict[int, int] = {}
+        serving = [
+            (lane, child)
+            for lane, child in sorted(held.items(), key=lambda each: _age(each[1]))
+            if child.stage is Stage.READY and child.kill_at == NEVER
+        ]
+        # A worker that does not answer takes no handshake. If none answers, any of them may soon.
+        answering = [each for each in serving if not each[1].dumped]
         # A canary takes the share of the worker that it is to replace, and gives it back if it
         # fails.
-        for lane, child in sorted(held.items(), key=lambda each: _age(each[1])):
-            if child.stage is Stage.READY and child.kill_at == NEVER:
-                ready[child.number] = lane
+        ready = {child.number: lane for lane, child in answering or serving}
         standing = [ready[number] for number in sorted(ready) if number <= workers]
         live = [
             ready.get(number, standing[number % len(standing)]) if standing else -1

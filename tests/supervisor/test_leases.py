@@ -134,6 +134,21 @@ def test_worker_that_hangs_gets_no_new_connections():
     assert fleet.table() == Table((1, 1), (0, 1))
 
 
+def test_worker_that_does_not_answer_gets_no_new_connections_until_it_does():
+    fleet, children = serving(3)
+    children[1].dumped = True
+    assert fleet.table() == Table((0, 0, 2), (0, 1, 2))
+    children[1].dumped = False
+    assert fleet.table() == Table((0, 1, 2), (0, 1, 2))
+
+
+def test_if_no_worker_answers_nothing_is_moved():
+    fleet, children = serving(2)
+    for child in children:
+        child.dumped = True
+    assert fleet.table() == Table((0, 1), (0, 1))
+
+
 def test_hung_worker_that_is_killed_leaves_its_lane_to_nobody_if_it_has_a_successor():
     fleet, children = serving(2)
     children[0].condemn(99.0, "no heartbeat")
