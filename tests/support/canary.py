@@ -147,6 +147,7 @@ STANDING = (
     *[Plan("HTTP/2", (("short", 0.03),) * 3)] * 2,
     Plan("HTTP/2", TRANSFERS),
     *[Plan("HTTP/3", (("short", 0.04),) * 2)] * 2,
+    Plan("HTTP/3", (("short", 0.1),), lasting=False),
     Plan("HTTP/3", TRANSFERS),
     *[Plan("WebSocket", (("echo", 0.03),))] * 4,
 )
