@@ -108,7 +108,7 @@ def _agreeing(made: Config) -> Config:
     if not made.certfile or made.ca_certs:
         made = replace(made, quic_bind=())
     if not made.workers:
-        made = replace(made, health_bind=(), statsd_host="", drain_delay=0.0)
+        made = replace(made, health_bind=(), statsd_host="", drain_delay=0.0, control_socket="")
         made = replace(made, max_requests=0, workers_lifetime=0.0, workers_max_rss=0)
     if not made.max_requests:
         made = replace(made, max_requests_jitter=0)
