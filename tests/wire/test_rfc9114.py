@@ -236,6 +236,26 @@ def test_a_request_behind_the_last_goodbye_is_rejected_and_may_be_tried_again():
     peer.settle()
 
 
+def test_the_last_goodbye_is_heard_before_an_idle_connection_is_closed():
+    """Requests may have crossed it: the client has to know that it may ask them again."""
+    peer = H3Peer(apps.hello)
+    peer.fetch()
+    peer.drain()
+    peer.advance(3)
+    goaways = [take_integer(each)[0] for kind, each in control_frames(peer) if kind == GOAWAY]
+    assert goaways == [2**62 - 4, 4]
+    assert peer.closed_with == 0x100
+
+
+def test_a_client_that_has_gone_is_not_waited_for_after_the_last_goodbye():
+    peer = H3Peer(apps.hello)
+    peer.fetch()
+    peer.drain()
+    peer.here = False
+    peer.advance(3)
+    assert peer.endpoint.emptied.is_set()
+
+
 # §6.2 Unidirectional Streams
 
 

@@ -56,7 +56,7 @@ class Living(Receiving):
         """Our control stream."""
         self.deadline = context.now + context.config.ssl_handshake_timeout
         self.farewell = FOREVER
-        """When the second GOAWAY is due (RFC9114§5.2)."""
+        """When the second GOAWAY is due, then the end of the wait for it (RFC9114§5.2)."""
 
     def greet(self) -> None:
         """The handshake is complete: we may send."""
@@ -225,12 +225,22 @@ class Living(Receiving):
 
     def settle(self) -> None:
         """The second GOAWAY, and the end once nothing is open."""
+        now = self.context.now
         if self.last_served == frames.LAST_REQUEST:
             self.last_served = self.last_id + 4
             self._goaway(self.last_served)
-        self.farewell = FOREVER
-        if not self.flows and not self.transport.delivering:
+            # A close would leave it unsent, and the client without a word on requests that cross
+            # it. One that has gone is not waited for longer than this.
+            self.farewell = now + DRAIN_GRACE
+        elif self.farewell <= now or not self._unheard:
+            self.farewell = FOREVER
+        if self.farewell == FOREVER and not self.flows and not self.transport.delivering:
             self.close(Code.NO_ERROR, "")
+
+    @property
+    def _unheard(self) -> int:
+        """Octets of our control stream that have not arrived yet."""
+        return self.transport.unsent(self.control)[1] if self.control is not None else 0
 
     def fail(self, fault: ConnectionFault) -> None:
         log.debug("client=%s %s: %s", self.endpoints.client, fault.code.name, fault)
