@@ -2,7 +2,9 @@
 
 Theory. A lane is held by a process from before its fork until it is reaped. One that dies untold
 leaves its lane vacant: its number's replacement takes it, and answers what was queued meanwhile; a
-lane that nobody is to inherit is free, and the next process takes the lowest. A free lane may be
+lane that nobody is to inherit is free, and the next process takes the lowest. A process owns the
+connections of its lane from when it is ready: until then those of a dead one go to its siblings,
+which tell clients at once that they are gone. A free lane may be
 taken again and again, but none is ever removed: closing a socket would renumber the others.
 
 The choice among live lanes has one share for each number 1..N, and a change of one worker must
@@ -83,12 +85,12 @@ class Leases:
             ready.get(number, standing[number % len(standing)]) if standing else -1
             for number in range(1, workers + 1)
         ]
-        vacant = list(self.vacant.values())
+        owned = {lane for lane, child in held.items() if child.stage is not Stage.STARTING}
         if not standing:
             # Nobody takes new connections now: let them wait for who will first.
-            starting = [lane for lane, child in held.items() if child.stage is Stage.STARTING]
-            live = sorted([*starting, *vacant]) or sorted(held) or [0]
-        return Table(tuple(live), tuple(sorted({*held, *vacant, *live})))
+            starting = held.keys() - owned
+            live = sorted({*starting, *self.vacant.values()}) or sorted(held) or [0]
+        return Table(tuple(live), tuple(sorted({*owned, *live})))
 
     def _staying(self) -> list[Child]:
         return [child for child in self.holders.values() if child.stage is not Stage.LEAVING]

@@ -213,8 +213,13 @@ class Scoreboard:
         return self._cells[field]
 
     def owns_lane(self, lane: int) -> bool:
-        """Whether a process holds this lane of QUIC now, whatever its state."""
-        return lane + 1 in self._lanes[: self._cells[USED]].tolist()
+        """Whether a process may have connections at this lane of QUIC: not before it is ready."""
+        used = self._cells[USED]
+        lanes, states = self._lanes[:used].tolist(), self._states[:used].tolist()
+        return any(
+            held == lane + 1 and state > State.STARTING
+            for held, state in zip(lanes, states, strict=True)
+        )
 
     def living(self) -> Iterator[Row]:
         """The rows that belong to a process now."""

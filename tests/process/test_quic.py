@@ -216,8 +216,7 @@ def test_a_worker_that_is_killed_takes_only_its_own_requests_with_it(tmp_path):
         )
         assert seen.failed and seen.stayed
         assert len(seen.resets) == seen.failed and len(seen.newcomers) == 8
-        # It is told by the replacement, which has to start first.
-        assert max(seen.resets) < 2.0 and max(seen.newcomers) < 2.0
+        assert max(seen.resets) < 1.0 and max(seen.newcomers) < 2.0
         assert server.stop() == 0
 
 

@@ -150,7 +150,7 @@ def test_killed_worker_is_replaced_on_its_lane(fleet, client):
     found = client(server).every_worker()
     victim, other = found[1], found[0]
     os.kill(victim["pid"], signal.SIGKILL)
-    server.wait_for("ready$")
+    client(server).every_worker()
     answer = client(server).ask(victim["id"])
     assert answer["lane"] == 1 and answer["pid"] != victim["pid"]
     assert client(server).ask(other["id"])["pid"] == other["pid"]
@@ -177,6 +177,8 @@ def test_new_connections_do_not_wait_for_the_replacement(serve, client, steering
     os.kill(found[0]["pid"], signal.SIGKILL)
     server.wait_for("not forked")
     assert client(server).lanes() == {1}
+    stranger = client(server).ask(found[0]["id"])
+    assert stranger["lane"] == 1 and stranger["owned"] == [1], "who may tell its clients, does"
 
 
 # Reload, more workers and fewer

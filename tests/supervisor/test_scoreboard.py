@@ -46,10 +46,13 @@ def test_row_reads_what_it_was_given():
     }
 
 
-def test_lane_is_owned_until_its_process_is_reaped():
+def test_lane_is_owned_from_when_its_process_is_ready_until_it_is_reaped():
     board = board_of(0, 0)
     board.claim(2, number=3, generation=1, lane=0)
     board.claim(3, number=1, generation=2, lane=255)
+    assert not any(board.owns_lane(lane) for lane in range(256))
+    for slot in (2, 3):
+        board.row(slot).publish(state=State.READY)
     assert [lane for lane in range(256) if board.owns_lane(lane)] == [0, 255]
     board.row(3).publish(state=State.DRAINING)
     assert board.owns_lane(255)
