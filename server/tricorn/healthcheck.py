@@ -53,7 +53,7 @@ def _connected(address: str) -> socket.socket:
         sock.settimeout(TIMEOUT)
         try:
             sock.connect(address.removeprefix(UNIX))
-        except BaseException:
+        except OSError:
             sock.close()
             raise
         return sock

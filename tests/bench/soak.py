@@ -19,38 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.faults.rig import descriptors, memory
-from tests.process.quic_load import Roamer, Tally
+from tests.process.quic_load import APPLICATION, Roamer, Tally
 from tests.support.certificates import Authority
 from tests.support.process import Server, serve
 
-APPLICATION = """
-import asyncio
-
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        raise NotImplementedError
-    size = 0
-    while True:
-        message = await receive()
-        size += len(message.get("body", b""))
-        if not message.get("more_body"):
-            break
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    if scope["path"] == "/slow":
-        for _ in range(20):
-            await send({"type": "http.response.body", "body": bytes(50_000), "more_body": True})
-            await asyncio.sleep(0.2)
-    elif scope["path"] == "/big":
-        for _ in range(40):
-            await send({"type": "http.response.body", "body": bytes(50_000), "more_body": True})
-    await send({"type": "http.response.body", "body": b"%10d" % size})
-"""
 UPLOAD = bytes(1024 * 1024)
 ASKED = [
-    *[("/slow", 1_000_010, None)] * 4,
-    *[("/", 10, None)] * 4,
-    *[("/big", 2_000_010, None)] * 2,
-    *[("/", 10, UPLOAD)] * 2,
+    *[("/slow", 1_000_000, None)] * 4,
+    *[("/size", 10, None)] * 4,
+    *[("/big", 2_000_000, None)] * 2,
+    *[("/size", 10, UPLOAD)] * 2,
 ]
 PAUSE = 0.02
 """Seconds between an answer and the next request, for each 100 kB more: nobody is to starve."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pwd
 import signal
 import subprocess
 import time
@@ -13,25 +12,13 @@ import pytest
 
 from tests.clients.programs import program
 from tests.process.load import Load
+from tests.support.nginx import configuration
 from tests.support.process import PATIENCE, Client, serve
 
 pytestmark = pytest.mark.slow
 
 NGINX = """
-daemon off;
-user {user};
-pid {directory}/nginx.pid;
-error_log stderr warn;
-worker_processes 1;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
     client_max_body_size 100m;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
     upstream tricorn {{ server {upstream}; keepalive 16; }}
     server {{
         listen unix:{directory}/front;
@@ -49,7 +36,6 @@ http {{
             proxy_request_buffering {buffering};
         }}
     }}
-}}
 """
 HAPROXY = """
 defaults
@@ -89,7 +75,8 @@ def proxy(kind, directory, upstream, buffering="off"):
     values["version"] = f"proto {version}" if version == "h2" else ""
     values["sends"] = SENDS.get(version, "")
     values["accepts"] = "accept-proxy" if values["sends"] else ""
-    file.write_text(template.format(**values, user=pwd.getpwuid(os.getuid()).pw_name))
+    text = template.format(**values)
+    file.write_text(configuration(directory, text) if name == "nginx" else text)
     options = ["-c", str(file), "-e", "stderr"] if name == "nginx" else ["-f", str(file), "-db"]
     with (
         open(directory / "proxy.log", "wb") as log,

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import pwd
 import socket
 import subprocess
 import time
@@ -13,29 +12,11 @@ from pathlib import Path
 
 from tests.clients.programs import program
 from tests.support.certificates import Authority, Files
+from tests.support.nginx import configuration
 from tests.support.process import PATIENCE
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COUNTER = itertools.count(1)
-NGINX = """
-daemon off;
-user {user};
-pid {directory}/nginx.pid;
-error_log stderr warn;
-worker_processes 1;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    include {directory}/upstream.conf;
-    include {directory}/site.conf;
-}}
-"""
-
 
 Change = tuple[str, str]
 """A text of a sample, and what stands there in a test."""
@@ -141,8 +122,8 @@ def own_address() -> str:
 
 
 def _nginx(place: Place) -> list[Change]:
-    user = pwd.getpwuid(os.getuid()).pw_name
-    place.write("nginx.conf", NGINX.format(directory=place.directory, user=user))
+    parts = [f"    include {place.directory}/{name}.conf;" for name in ("upstream", "site")]
+    place.write("nginx.conf", configuration(place.directory, "\n".join(parts)))
     place.write("upstream.conf", sample("nginx/upstream.conf", place.servers[0]))
     return [
         ("listen 80;", f"listen {place.address}:80;"),

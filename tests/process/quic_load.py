@@ -22,6 +22,30 @@ from aioquic.quic.configuration import QuicConfiguration
 
 from tests.support.h3peer import frame, take_frame, take_integer
 
+APPLICATION = """
+import asyncio, os
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    size = 0
+    while True:
+        message = await receive()
+        size += len(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] == "/slow":
+        for _ in range(20):
+            await send({"type": "http.response.body", "body": bytes(50_000), "more_body": True})
+            await asyncio.sleep(0.2)
+    elif scope["path"] == "/big":
+        for _ in range(40):
+            await send({"type": "http.response.body", "body": bytes(50_000), "more_body": True})
+    body = {"/pid": b"%10d" % os.getpid(), "/size": b"%10d" % size}.get(scope["path"], b"")
+    await send({"type": "http.response.body", "body": body})
+"""
+"""What they ask: it answers after four seconds, at once with 2 MB, or with a number."""
 REJECTED = 0x10B
 PATIENCE = 30.0
 """Seconds for an answer that takes four."""

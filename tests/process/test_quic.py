@@ -16,33 +16,13 @@ from aioquic.asyncio.client import connect
 from aioquic.quic.configuration import QuicConfiguration
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.process.quic_load import Client, Tally, roam
+from tests.process.quic_load import APPLICATION, Client, Tally, roam
 from tests.support.certificates import Authority
 from tests.support.process import run, serve
 from tests.support.qh3client import Ended, visit
 
 pytestmark = pytest.mark.slow
 
-APPLICATION = """
-import asyncio, os
-
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        raise NotImplementedError
-    size = 0
-    while True:
-        message = await receive()
-        size += len(message.get("body", b""))
-        if not message.get("more_body"):
-            break
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    if scope["path"] == "/slow":
-        for _ in range(20):
-            await send({"type": "http.response.body", "body": bytes(50_000), "more_body": True})
-            await asyncio.sleep(0.2)
-    body = {"/pid": b"%10d" % os.getpid(), "/size": b"%10d" % size}.get(scope["path"], b"")
-    await send({"type": "http.response.body", "body": body})
-"""
 SLOW, SHORT = ("/slow", 1_000_000), ("/pid", 10)
 
 

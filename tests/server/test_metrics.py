@@ -17,6 +17,7 @@ from tricorn.observe.exposition import Exposition
 from tricorn.observe.logfile import LogFile
 from tricorn.observe.publishing import Pulse, publish
 from tricorn.observe.stats import BOUNDS, Histogram, Stats
+from tricorn_supervisor import scoreboard
 from tricorn_supervisor.scoreboard import COUNTERS, WIDTH, Cause, Field, Scoreboard, State
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -270,3 +271,11 @@ def test_every_metric_is_in_the_manual():
     again = "run: python -m tricorn.observe.catalogue"
     assert table() in PAGE.read_text("utf-8"), again
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_no_page_is_better_than_a_wrong_one(monkeypatch):
+    monkeypatch.setattr(scoreboard, "ATTEMPTS", 1)
+    one = board(State.READY)
+    one._cells[scoreboard.SEQUENCE] += 1
+    answer = H1Peer(Admin(one, 30.0)).fetch("/metrics")
+    assert answer.status == 503 and b"stands still" in answer.body

@@ -176,6 +176,14 @@ def test_reader_waits_for_a_death_that_is_being_counted(monkeypatch):
     assert len(seen) == 1
 
 
+def test_a_master_that_stands_still_while_it_counts_gives_no_wrong_sum(monkeypatch):
+    monkeypatch.setattr(scoreboard, "ATTEMPTS", 2)
+    board = board_of(0)
+    board._cells[scoreboard.SEQUENCE] += 1
+    with pytest.raises(TimeoutError, match="stands still"):
+        board.snapshot()
+
+
 def test_fleet_is_what_the_master_says():
     board = Scoreboard(2)
     board.tell(workers=4, state=State.DRAINING)

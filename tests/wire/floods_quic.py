@@ -26,8 +26,8 @@ AROUND = 28
 """Octets of the headers of IP and UDP, which a flood has to send as well."""
 OCTETS = 96 * 1024
 """Octets after which a flood that the server bears is over."""
-MOST_TIME = 1.5
-"""Microseconds of the processor for each octet: less than one, on a machine that is not busy."""
+MOST_TIME = 1.0
+"""Microseconds of the processor for each octet."""
 WINDOW = 256 * 1024
 
 

@@ -7,13 +7,14 @@ packets leave in bursts rather than one for each timer.
 
 from __future__ import annotations
 
-from aioquic.quic.connection import QuicConnection, QuicNetworkPath
+from aioquic.quic.connection import QuicNetworkPath
 from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from aioquic.tls import Epoch
 
+from tricorn.http3.credit import Credit
 from tricorn.scheduler import UrgencyScheduler
 
 PACE = 0.001
@@ -40,7 +41,7 @@ class CoarsePacer(QuicPacketPacer):
             self.bucket_max = max(self.bucket_max, BURST * self.packet_time, 2 * PACE)
 
 
-class Outbound(QuicConnection):
+class Outbound(Credit):
     """The sending half of a transport."""
 
     turns: UrgencyScheduler
@@ -51,10 +52,6 @@ class Outbound(QuicConnection):
     """Streams to be served before the turns."""
     widened: list[QuicStream]
     """Streams whose peers may send more than they know."""
-
-    def discarded(self, stream: QuicStream) -> None:
-        """A stream has ended in both directions, and everything has arrived."""
-        raise NotImplementedError
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, tuple[str, int]]]:
         if self._packet_number - self.rekeyed > KEY_PACKETS and self._handshake_complete:
@@ -76,7 +73,7 @@ class Outbound(QuicConnection):
                 widened.append(stream)
             if stream.receiver.is_finished and sender.is_finished:
                 ended = True
-                self.discarded(stream)
+                turns.close(self.forget(stream))
             elif stream.receiver.stop_pending or sender.reset_pending:
                 first.append(stream)
             elif not sender.buffer_is_empty and not stream.is_blocked:

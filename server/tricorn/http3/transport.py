@@ -1,10 +1,9 @@
 """aioquic's QuicConnection with our IDs, credit, pacing and order: every private name we touch.
 
 aioquic is the authority on QUIC; what is changed here is what a server with several workers needs
-and aioquic does not have. Connection IDs say which worker they belong to. Credit is given for what
-the application has taken, not for what has arrived (aiortc/aioquic#589). What a hostile client may
-make us keep is bounded before it is kept. What it may not do too often is counted in guarded.py,
-how things are sent is changed in outbound.py.
+and aioquic does not have. Connection IDs say which worker they belong to. What a hostile client
+may make us keep is bounded before it is kept. inbound.py keeps what comes, guarded.py counts what a
+client may not do too often, credit.py grants what it may send, outbound.py changes how we send.
 
 Below, PRIVATE lists the names that this relies on; a version of aioquic without one of them is
 refused when this is imported, not when the first client comes.
@@ -24,9 +23,6 @@ from aioquic.quic.connection import (
     QuicReceiveContext,
 )
 from aioquic.quic.packet import QuicErrorCode
-from aioquic.quic.packet_builder import QuicPacketBuilder
-from aioquic.quic.recovery import QuicPacketSpace
-from aioquic.quic.stream import QuicStream
 from aioquic.tls import CipherSuite, Direction, Epoch, SessionTicket, push_new_session_ticket
 
 from tricorn.http3.guarded import Guarded
@@ -38,8 +34,6 @@ from tricorn.scheduler import UrgencyScheduler
 
 MOST_CRYPTO = 32 * 1024
 """Octets of a handshake that may wait for earlier ones (nginx 64 KiB; CVE-2025-54939)."""
-HEAD_SIZE = 16
-"""Octets of a frame's head, which may have come without the rest of it."""
 MOST_UNIDIRECTIONAL = 16
 """Streams of one direction that a client may have: three mean something (RFC9114§6.2)."""
 PRIVATE = """
@@ -98,12 +92,6 @@ class Transport(Inbound, Guarded):
             session_ticket_handler=self._seal_ticket,
         )
         self.turns = UrgencyScheduler()
-        self.owed: dict[int, int] = {}
-        """Octets of a stream that were taken, and the peer has no credit for yet."""
-        self.credited: dict[int, int] = {}
-        """Octets of a stream that the connection has been given credit for."""
-        self.taken = 0
-        """Octets taken that the connection has no credit for yet."""
         self.first = []
         self.widened = []
         self.unspoken = set()
@@ -135,27 +123,6 @@ class Transport(Inbound, Guarded):
             sender._buffer_stop - sender._buffer_start,
         )
 
-    def credit(self, id: int, octets: int) -> None:
-        """The application has taken so much of a stream: the peer may send as many more."""
-        stream = self._streams.get(id)
-        if stream is None:
-            return  # its rest was credited when it ended
-        self.credited[id] = self.credited.get(id, 0) + octets
-        self._credit_connection(octets)
-        if stream.receiver.is_finished:
-            return
-        owed = self.owed.get(id, 0) + octets
-        if owed * 2 >= self.terms.configuration.max_stream_data:
-            stream.max_stream_data_local += owed
-            owed = 0
-        self.owed[id] = owed
-
-    def _credit_connection(self, octets: int) -> None:
-        self.taken += octets
-        if self.taken * 2 >= self.terms.configuration.max_data:
-            self._local_max_data.value += self.taken
-            self.taken = 0
-
     def give_up(self, id: int, code: int) -> None:
         """Ends both directions of a stream, as far as they are open."""
         if (stream := self._streams.get(id)) is not None:
@@ -175,12 +142,6 @@ class Transport(Inbound, Guarded):
             return
         if stream.sender._buffer_fin is None:
             stream.sender.write(data, end)
-
-    def unread(self, id: int) -> bool:
-        """Whether something of a stream has come that was not taken."""
-        stream = self._streams.get(id)
-        arrived = 0 if stream is None else stream.receiver.starting_offset()
-        return self.credited.get(id, 0) + HEAD_SIZE < arrived
 
     @property
     def delivering(self) -> bool:
@@ -275,35 +236,6 @@ class Transport(Inbound, Guarded):
         buffer = self._crypto_buffers[Epoch.ONE_RTT]
         buffer.seek(0)
         push_new_session_ticket(buffer, said)
-
-    def discarded(self, stream: QuicStream) -> None:
-        id = stream.stream_id
-        assert id is not None, "only the handshake's streams have none"
-        del self._streams[id]
-        self.turns.close(id)
-        self.owed.pop(id, None)
-        self._credit_connection(stream.receiver.highest_offset - self.credited.pop(id, 0))
-        if not id & 1:
-            self._stream_limit(id).value += 1  # RFC9000§4.6: a new one for each that ends
-
-    def _write_stream_limits(
-        self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
-    ) -> None:
-        # aioquic doubles the window as data arrives: nothing has, as far as it can see.
-        receiver = stream.receiver
-        seen, receiver.highest_offset = receiver.highest_offset, 0
-        try:
-            super()._write_stream_limits(builder=builder, space=space, stream=stream)
-        finally:
-            receiver.highest_offset = seen
-
-    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
-        limit = self._local_max_data
-        used, limit.used = limit.used, 0
-        try:
-            super()._write_connection_limits(builder=builder, space=space)
-        finally:
-            limit.used = used
 
 
 def _missing() -> list[str]:

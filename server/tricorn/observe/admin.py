@@ -71,7 +71,11 @@ class Admin:
 
     async def _metrics(self, scope: Scope, send: Send) -> None:
         accepted = [value for name, value in scope["headers"] if name == b"accept"]
-        page, kind = self.exposition.render(b",".join(accepted).decode("latin-1"))
+        try:
+            page, kind = self.exposition.render(b",".join(accepted).decode("latin-1"))
+        except TimeoutError as error:  # no sample is better than one that is wrong
+            await _answer(send, 503, _TEXT, f"{error}\n".encode(), _FRESH)
+            return
         await _answer(send, 200, kind.encode(), page, (b"vary", b"accept"))
 
 

@@ -168,7 +168,11 @@ class Statsd:
         if self._socket is None:
             return
         gone = False
-        for data in datagrams(self._lines.of(Sight(self._board))):
+        try:
+            sight = Sight(self._board)
+        except TimeoutError:
+            return  # the next second tells of this one as well
+        for data in datagrams(self._lines.of(sight)):
             try:
                 self._socket.send(data)
             except ConnectionError:
