@@ -16,6 +16,7 @@ from tricorn_supervisor.listeners import close_listeners
 from tricorn_supervisor.pidfile import PidFile
 from tricorn_supervisor.plan import Plan, listen
 from tricorn_supervisor.scoreboard import Field, Scoreboard
+from tricorn_supervisor.signals import deafen
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def run_alone(plan: Plan) -> int:
         board = Scoreboard(1)
         board.claim(0, number=1, generation=1, lane=lane)
         board.row(0)[Field.PID] = os.getpid()
+        opened.callback(deafen)
         systemd = notify.Systemd.take(os.environ)
         birth.enter_environment(1)
         setproctitle(f"server [{plan.application}]")

@@ -122,13 +122,24 @@ class Inbox:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _heard())
 
     def close(self) -> None:
-        """Hear nothing more. The handlers stay: a late signal must not change an exit status."""
+        """Hear nothing more, to the end of the process."""
         signal.set_wakeup_fd(-1)
+        deafen()
         self._close()
 
     def _close(self) -> None:
         os.close(self._reader)
         os.close(self._writer)
+
+
+def deafen() -> None:
+    """This process ends: a late signal must not change its status.
+
+    Ignored, because the interpreter takes handlers away before it has ended.
+    """
+    for number in _heard():
+        if number != Signals.SIGCHLD:  # ignored it would take the status of every child
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _heard() -> list[Signals]:

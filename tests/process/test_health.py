@@ -20,6 +20,7 @@ def test_admin_child_is_no_worker_and_is_started_again(tmp_path):
     with served(tmp_path) as (server, port):
         first = admin_pid(server)
         assert len(server.workers()) == 2 and first not in server.workers().values()
+        wait_for_probe(port, "/startupz", 200)
         assert wait_for_probe(port, "/readyz", 200) == {
             "ok": True,
             "why": "all is well",

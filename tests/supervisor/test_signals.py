@@ -103,3 +103,24 @@ def test_child_that_left_ignores_or_obeys_by_itself():
 )
 def test_exit_status_in_words(status, words):
     assert describe(status) == words
+
+
+ENDING = """
+import os, signal, sys
+from tricorn_supervisor.signals import Inbox
+
+class Last:
+    # When the interpreter has taken handlers away, and the process has not ended.
+    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):
+        kill(pid, number)
+
+inbox = Inbox()
+inbox.open()
+last = Last()
+inbox.close()
+sys.exit(7)
+"""
+
+
+def test_a_late_signal_does_not_change_the_exit_status():
+    assert subprocess.run([sys.executable, "-c", ENDING], check=False).returncode == 7
