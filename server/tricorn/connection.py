@@ -15,7 +15,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tricorn.filecopy import copy_file
 from tricorn.leaving import Leaving, notice
@@ -155,59 +155,6 @@ class Context:
             self.accesslog.refused(endpoints, status, self.worker)
 
 
-class Wire(Protocol):
-    """The transport as a byte protocol sees it. After `close` or `abort` a write is ignored."""
-
-    full: bool
-    """True while more is buffered towards the peer than should be: `drain` would wait."""
-
-    @property
-    def closing(self) -> bool:
-        """Nothing can be sent any more, though the loss is not known yet: `drain` would wait."""
-        ...
-
-    write: Callable[[bytes], object]
-    """Takes octets; ignores them once the connection is lost."""
-
-    def writelines(self, parts: Sequence[bytes | memoryview]) -> None: ...
-
-    def buffered(self) -> int:
-        """Octets written that the kernel has not taken yet."""
-        ...
-
-    def close(self) -> None:
-        """Sends what is buffered, then closes."""
-        ...
-
-    def abort(self) -> None:
-        """Closes at once; what is buffered is lost, and the peer sees a reset."""
-        ...
-
-    def shutdown(self) -> None:
-        """Ends our direction where the transport can; the peer may still send."""
-        ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def divert(self, feed: Callable[[bytes], None]) -> None:
-        """What arrives goes there from now on."""
-        ...
-
-    def switch(self, version: str) -> Connection:
-        """The connection that speaks another version from here on, in place of the present one."""
-        ...
-
-    async def drain(self) -> None:
-        """Waits until there is room to write; raises Gone when the connection is lost."""
-        ...
-
-    async def sendfile(self, file: int, offset: int, count: int) -> bool:
-        """Sends a part of a file without copying it; False where the transport cannot."""
-        ...
-
-
 class Stream(ABC):
     """One request and what answers it. `feed_*` never await and never raise."""
 
@@ -254,13 +201,12 @@ class Stream(ABC):
 
 
 class Connection(ABC):
-    """One client connection. The streams call `send_*`, the transport calls `feed` and `eof`."""
+    """One client connection. The streams call `send_*`, the transport calls `eof`."""
 
-    __slots__ = ("__weakref__", "context", "deadline", "endpoints", "streams", "wire")
+    __slots__ = ("__weakref__", "context", "deadline", "endpoints", "streams")
 
-    def __init__(self, context: Context, wire: Wire, endpoints: Endpoints) -> None:
+    def __init__(self, context: Context, endpoints: Endpoints) -> None:
         self.context = context
-        self.wire = wire
         self.endpoints = endpoints
         self.streams: dict[int, Stream] = {}
         self.deadline = FOREVER
@@ -315,8 +261,8 @@ class Connection(ABC):
         return not self.streams
 
     @abstractmethod
-    def feed(self, data: bytes) -> None:
-        """Bytes from the peer."""
+    def abort(self) -> None:
+        """Ends it at once, with what is open on it."""
 
     @abstractmethod
     def late(self, now: float) -> None:
@@ -336,13 +282,6 @@ class Connection(ABC):
 
         Raises ApplicationError where it contradicts the declared Content-Length.
         """
-
-    def adopt(self, request: Request, settings: bytes) -> None:
-        """Answers, as its first, a request that came in another version (RFC7540§3.2).
-
-        `settings` are those of the peer, as in a SETTINGS frame. Raises Broken if they are none.
-        """
-        raise Broken("nothing upgrades to this version")
 
     def send_push(self, id: int, path: str, headers: Fields) -> None:  # noqa: B027
         """Promises a response that was not asked for, where the peer takes it (RFC9113§8.4)."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tricorn.config import Config
-from tricorn.connection import Connection, Context, Endpoints, Wire
+from tricorn.connection import Context, Endpoints
 from tricorn.fields import Defaults
 from tricorn.http1.connection import Http1Connection
 from tricorn.http1.head import Heads
 from tricorn.http1.response import ResponseHeads
 from tricorn.net.tcp import Speak, Versions
 from tricorn.target import Limits
+from tricorn.wire import Wire, WireConnection
 
 
 def limits_of(config: Config) -> Limits:
@@ -29,7 +30,7 @@ def versions_of(config: Config, defaults: Defaults) -> Versions:
     heads = Heads(limits)
     responses = ResponseHeads(defaults)
 
-    def http1(context: Context, wire: Wire, endpoints: Endpoints) -> Connection:
+    def http1(context: Context, wire: Wire, endpoints: Endpoints) -> WireConnection:
         return Http1Connection(context, wire, endpoints, heads, responses)
 
     versions: dict[str, Speak] = {"http/1.1": http1}
@@ -52,7 +53,7 @@ def _http2(config: Config, defaults: Defaults, limits: Limits) -> Speak:
     if config.http2_engine == "h2":
         from tricorn.http2.reference.connection import ReferenceConnection
 
-        def reference(context: Context, wire: Wire, endpoints: Endpoints) -> Connection:
+        def reference(context: Context, wire: Wire, endpoints: Endpoints) -> WireConnection:
             return ReferenceConnection(context, wire, endpoints, limits)
 
         return reference
@@ -62,7 +63,7 @@ def _http2(config: Config, defaults: Defaults, limits: Limits) -> Speak:
 
     shared = Shared(config, defaults, limits)
 
-    def http2(context: Context, wire: Wire, endpoints: Endpoints) -> Connection:
+    def http2(context: Context, wire: Wire, endpoints: Endpoints) -> WireConnection:
         return Http2Connection(context, wire, endpoints, shared)
 
     return http2

@@ -287,7 +287,7 @@ class Worker:
                 connection.drain()
             except Exception:
                 log.exception("worker=%d a connection could not be drained", self.child.number)
-                connection.wire.abort()
+                connection.abort()
         finished = self.loop.create_task(self._finished())
         now = self.loop.create_task(self.at_once.wait())
         await asyncio.wait(
@@ -334,7 +334,7 @@ class Worker:
         """Tells every application that its client is gone, then cancels those that go on."""
         for connection in list(self.context.connections):
             connection.eof()
-            connection.wire.abort()
+            connection.abort()
         for insist in (False, True):
             tasks = [each.task for each in self.context.running if each.task]
             if tasks:

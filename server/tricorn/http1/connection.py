@@ -23,7 +23,6 @@ from tricorn.connection import (
     Fields,
     Refused,
     Request,
-    Wire,
 )
 from tricorn.fields import within_length
 from tricorn.filecopy import copy_file
@@ -32,6 +31,7 @@ from tricorn.http1.head import Heads
 from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
 from tricorn.http1.receiving import HIGH_WATER, Receiving
 from tricorn.http1.response import Framing, ResponseHeads
+from tricorn.wire import Wire
 
 JOINED = 16 * 1024
 """Octets up to which copying content behind its head is cheaper than a second buffer."""

@@ -14,18 +14,17 @@ from tricorn.connection import (
     BODY_GRACE,
     FOREVER,
     LOOK,
-    Connection,
     Context,
     Endpoints,
     Refused,
     Request,
     Stream,
-    Wire,
 )
 from tricorn.http1.body import Body, ChunkedBody, SizedBody
 from tricorn.http1.guard import H2C, Beginning, guarded
 from tricorn.http1.head import REMEMBERED_HEAD, Heads
 from tricorn.http1.phase import BODY, BUSY, CLOSED, DISCARD, HEAD, TUNNEL
+from tricorn.wire import Wire, WireConnection
 
 HIGH_WATER = 64 * 1024
 """Octets of content that wait for the application before reading pauses."""
@@ -37,7 +36,7 @@ NO_REQUEST = Request("1.1", "", b"", b"", "", b"", b"", ())
 """What a connection is about before its first request."""
 
 
-class Receiving(Connection):
+class Receiving(WireConnection):
     """The reading half of an HTTP/1.1 connection."""
 
     __slots__ = (

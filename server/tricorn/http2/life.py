@@ -13,7 +13,6 @@ from tricorn.connection import (
     Context,
     Endpoints,
     Refused,
-    Wire,
 )
 from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
@@ -22,6 +21,7 @@ from tricorn.http2.header_blocks import TABLE_SIZE
 from tricorn.http2.reading import CLOSED, OPEN
 from tricorn.http2.sending import Sending
 from tricorn.http2.shared import Shared
+from tricorn.wire import Wire
 
 log = logging.getLogger(__name__)
 

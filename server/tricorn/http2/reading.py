@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from enum import IntEnum
 
-from tricorn.connection import FOREVER, Connection, Context, Endpoints, Wire
+from tricorn.connection import FOREVER, Context, Endpoints
 from tricorn.http2 import frames
 from tricorn.http2.frames import (
     CONTINUATION,
@@ -29,6 +29,7 @@ from tricorn.http2.frames import (
 )
 from tricorn.http2.shared import Shared
 from tricorn.priorities import Dependency
+from tricorn.wire import Wire, WireConnection
 
 MOST_CONTINUATIONS = 8
 LARGEST_BLOCK = 64 * 1024
@@ -69,7 +70,7 @@ class Block:
         self.deadline = FOREVER
 
 
-class Reading(Connection):
+class Reading(WireConnection):
     """An HTTP/2 connection as far as it reads frames."""
 
     __slots__ = (

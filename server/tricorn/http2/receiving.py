@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from tricorn.connection import Context, Endpoints, Field, Refused, Request, Stream, Wire
+from tricorn.connection import Context, Endpoints, Field, Refused, Request, Stream
 from tricorn.http2 import frames
 from tricorn.http2.flow import Flow
 from tricorn.http2.frames import (
@@ -30,6 +30,7 @@ from tricorn.http2.shared import Shared
 from tricorn.http2.turns import Turns
 from tricorn.priorities import Dependency, parse_priority
 from tricorn.sections import Entry, Malformed, request_of, trailers_of
+from tricorn.wire import Wire
 
 MOST_HEADS = 256 * 1024
 """Octets of the heads of all open requests together (CVE-2026-49975)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from http import HTTPStatus
 
-from tricorn.connection import Context, Endpoints, Stream, Wire
+from tricorn.connection import Context, Endpoints, Stream
 from tricorn.http2 import frames
 from tricorn.http2.flow import LOW_WATER, Flow
 from tricorn.http2.frames import DATA, END_STREAM, SMALLEST_FRAME_SIZE
@@ -19,6 +19,7 @@ from tricorn.http2.header_blocks import Encoder
 from tricorn.http2.reading import CLOSED
 from tricorn.http2.receiving import Receiving
 from tricorn.http2.shared import Head, Shared
+from tricorn.wire import Wire
 
 WRITE = 64 * 1024
 """Octets that are worth a write of their own within a turn."""

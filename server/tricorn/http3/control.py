@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from tricorn.connection import Connection, Context, Endpoints, Wire
+from tricorn.connection import Connection, Context, Endpoints
 from tricorn.http3 import frames
 from tricorn.http3.frames import Code, ConnectionFault
 from tricorn.http3.transport import Transport
@@ -47,10 +47,8 @@ class Control(Connection):
         "unidirectional",
     )
 
-    def __init__(
-        self, context: Context, wire: Wire, endpoints: Endpoints, transport: Transport
-    ) -> None:
-        super().__init__(context, wire, endpoints)
+    def __init__(self, context: Context, endpoints: Endpoints, transport: Transport) -> None:
+        super().__init__(context, endpoints)
         self.transport = transport
         self.greeted = False
         """The peer's SETTINGS have come."""

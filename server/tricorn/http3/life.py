@@ -18,7 +18,6 @@ from tricorn.connection import (
     Endpoints,
     Refused,
     Stream,
-    Wire,
 )
 from tricorn.http3 import frames
 from tricorn.http3.flow import Flow, Part
@@ -30,17 +29,20 @@ from tricorn.http3.transport import Transport
 log = logging.getLogger(__name__)
 
 
-class Link(Wire, Protocol):
-    """What a connection has of its endpoint, in place of a transport of octets."""
+class Link(Protocol):
+    """What a connection has of its endpoint."""
 
     def changed(self) -> None:
         """Something is to be sent, at the end of this turn."""
+
+    def abort(self) -> None:
+        """Sends what there is to say about the end, and waits for nothing more."""
 
 
 class Living(Receiving):
     """An HTTP/3 connection as far as it lives and ends."""
 
-    __slots__ = ("changed", "control", "farewell")
+    __slots__ = ("changed", "control", "farewell", "link")
 
     def __init__(
         self,
@@ -50,8 +52,9 @@ class Living(Receiving):
         shared: Shared,
         transport: Transport,
     ) -> None:
-        super().__init__(context, link, endpoints, shared, transport)
+        super().__init__(context, endpoints, shared, transport)
         self.changed = link.changed
+        self.link = link
         self.control: int | None = None
         """Our control stream."""
         self.deadline = context.now + context.config.ssl_handshake_timeout
@@ -253,9 +256,9 @@ class Living(Receiving):
         self.transport.close(error_code=code, frame_type=None, reason_phrase=reason)
         self.changed()
 
-    def close_now(self) -> None:
-        """The worker ends: what is open is cut off."""
+    def abort(self) -> None:
         self.close(Code.INTERNAL_ERROR if self.flows else Code.NO_ERROR, "the server stops")
+        self.link.abort()
 
     def eof(self, *, listening: bool = False) -> None:
         """The connection is gone."""

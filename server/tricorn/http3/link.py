@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from aioquic.quic import events
 
-from tricorn.connection import Connection
 from tricorn.http3.connection import Http3Connection
 from tricorn.http3.transport import Transport
 
@@ -33,11 +31,7 @@ class QuicLink:
         "timer",
         "timer_at",
         "transport",
-        "write",
     )
-
-    full: bool = False
-    """As a Wire: what waits is the transport's matter."""
 
     def __init__(self, endpoint: Endpoint, port: Port, address: Address) -> None:
         self.endpoint = endpoint
@@ -52,7 +46,6 @@ class QuicLink:
         self.timer_at = 0.0
         self.transport: Transport
         self.connection: Http3Connection
-        self.write: Callable[[bytes], object] = _refuse_octets
 
     # From the endpoint
 
@@ -151,48 +144,6 @@ class QuicLink:
         self.connection.eof()
         self.endpoint.remove(self)
 
-    # As a Wire: what those ask for who do not know which version it is
-
-    @property
-    def closing(self) -> bool:
-        return self.connection.broken
-
-    def buffered(self) -> int:
-        return 0
-
     def abort(self) -> None:
-        """The peer hears that it is over, and nothing more is waited for."""
-        self.connection.close_now()
         self.endpoint.send(self.port, self.flush(self.endpoint.clock()))
         self._end()
-
-    def close(self) -> None:
-        self.abort()
-
-    def shutdown(self) -> None:
-        """There is no direction to end: streams have theirs."""
-
-    def pause_reading(self) -> None:
-        """Streams are held back one by one."""
-
-    def resume_reading(self) -> None:
-        """Streams are held back one by one."""
-
-    def writelines(self, parts: Sequence[bytes | memoryview]) -> None:
-        raise AssertionError("octets go on streams")
-
-    def divert(self, feed: Callable[[bytes], None]) -> None:
-        raise AssertionError("octets come on streams")
-
-    def switch(self, version: str) -> Connection:
-        raise AssertionError("QUIC has no other version of HTTP")
-
-    async def drain(self) -> None:
-        """Streams wait for their own room."""
-
-    async def sendfile(self, file: int, offset: int, count: int) -> bool:
-        return False
-
-
-def _refuse_octets(data: bytes) -> object:
-    raise AssertionError("octets go on streams")

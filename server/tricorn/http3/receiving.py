@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from tricorn.connection import Context, Endpoints, Field, Refused, Stream, Wire
+from tricorn.connection import Context, Endpoints, Field, Refused, Stream
 from tricorn.http3 import frames
 from tricorn.http3.control import Control
 from tricorn.http3.flow import Flow, Part
@@ -49,12 +49,11 @@ class Receiving(Control):
     def __init__(
         self,
         context: Context,
-        wire: Wire,
         endpoints: Endpoints,
         shared: Shared,
         transport: Transport,
     ) -> None:
-        super().__init__(context, wire, endpoints, transport)
+        super().__init__(context, endpoints, transport)
         self.shared = shared
         self.broken = False
         """The connection is closed, or about to be: nothing more is read."""
@@ -67,9 +66,6 @@ class Receiving(Control):
         self.resets = shared.most_resets
         self.total = self.carried = 0
         """Octets that have arrived; those that were content or heads."""
-
-    def feed(self, data: bytes) -> None:
-        raise AssertionError("octets come on streams, to feed_stream")
 
     def feed_stream(self, id: int, data: bytes, *, ended: bool) -> None:
         """Octets of a stream, in order. A ConnectionFault is answered by closing."""

@@ -17,9 +17,10 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from tricorn.connection import Connection, Context, Endpoints, Gone, Wire
+from tricorn.connection import Context, Endpoints, Gone
 from tricorn.net import tls
 from tricorn.waiters import Waiters
+from tricorn.wire import Wire, WireConnection
 
 if TYPE_CHECKING:
     from tricorn.net.proxy import Announced
@@ -34,7 +35,7 @@ LONGEST_TURN = 3.0
 
 log = logging.getLogger(__name__)
 
-Speak = Callable[[Context, Wire, Endpoints], Connection]
+Speak = Callable[[Context, Wire, Endpoints], WireConnection]
 Versions = Mapping[str, Speak]
 """What makes the connection of each version, by its name in ALPN (RFC7301§6), and "h2c"."""
 
@@ -87,7 +88,7 @@ class TcpWire(asyncio.Protocol):
         self._closed = closed
         self._secure = secure
         self._announced = announced
-        self._connection: Connection | None = None
+        self._connection: WireConnection | None = None
         self._waiting = Waiters()
         self._held = b""
         """The first octets, as long as they may become either version."""
@@ -164,7 +165,7 @@ class TcpWire(asyncio.Protocol):
         # A loop looks `data_received` up when it is given the protocol; let it look again.
         self._transport.set_protocol(self)
 
-    def switch(self, version: str) -> Connection:
+    def switch(self, version: str) -> WireConnection:
         connections = self._context.connections
         tallies = self._context.stats.versions
         endpoints = self._endpoints()
@@ -323,4 +324,4 @@ def sweep(context: Context, now: float) -> None:
             connection.late(now)
         except Exception:
             log.exception("client=%s could not be closed in order", connection.endpoints.client)
-            connection.wire.abort()
+            connection.abort()

@@ -23,7 +23,6 @@ from tricorn.connection import (
     Gone,
     Refused,
     Request,
-    Wire,
 )
 from tricorn.fields import BODILESS, within_length
 from tricorn.http2.frames import LARGEST_ID
@@ -40,6 +39,7 @@ from tricorn.http2.reference.receiving import (
 )
 from tricorn.sections import response_section, trailer_section
 from tricorn.target import Limits
+from tricorn.wire import Wire
 
 HIGH_WATER = 64 * 1024
 """Octets of a response that wait for the peer before its application does."""

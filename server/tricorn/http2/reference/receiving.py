@@ -14,7 +14,6 @@ from h2.exceptions import ProtocolError
 from tricorn.connection import (
     FOREVER,
     LOOK,
-    Connection,
     Context,
     Endpoints,
     Field,
@@ -22,12 +21,12 @@ from tricorn.connection import (
     Refused,
     Request,
     Stream,
-    Wire,
 )
 from tricorn.http2.reference.machine import Failed, Machine
 from tricorn.sections import Entry, Malformed, classifier, request_of, trailers_of
 from tricorn.target import Limits
 from tricorn.waiters import Waiters
+from tricorn.wire import Wire, WireConnection
 
 DRAINING = b"draining"
 """The PING whose answer says that the peer has seen the GOAWAY before it."""
@@ -71,7 +70,7 @@ class Flow:
     room: Waiters = field(default_factory=Waiters)
 
 
-class Receiving(Connection):
+class Receiving(WireConnection):
     """The reading half of an HTTP/2 connection."""
 
     __slots__ = (
