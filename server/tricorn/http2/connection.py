@@ -17,7 +17,6 @@ from tricorn.connection import (
     ApplicationError,
     Field,
     Fields,
-    Gone,
     Refused,
     Request,
 )
@@ -39,7 +38,6 @@ from tricorn.sections import (
     response_section,
     trailer_section,
 )
-from tricorn.waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -217,14 +215,6 @@ class Http2Connection(Living):
             return False  # `writable` says so
         flow = self.flows.get(id)
         return flow is None or flow.queued <= HIGH_WATER
-
-    async def writable(self, id: int) -> None:
-        while (flow := self.flows.get(id)) is not None and not self.room(id):
-            if flow.waiters is None:
-                flow.waiters = Waiters()
-            await flow.waiters.wait(self.context.loop)
-        if id not in self.streams:
-            raise Gone("the client has gone")
 
     def relieve(self) -> None:
         if self.paused:

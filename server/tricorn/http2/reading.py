@@ -28,6 +28,7 @@ from tricorn.http2.frames import (
     StreamFault,
 )
 from tricorn.http2.shared import Shared
+from tricorn.multiplexed import Multiplexed
 from tricorn.priorities import Dependency
 from tricorn.wire import Wire, WireConnection
 
@@ -70,7 +71,7 @@ class Block:
         self.deadline = FOREVER
 
 
-class Reading(WireConnection):
+class Reading(WireConnection, Multiplexed):
     """An HTTP/2 connection as far as it reads frames."""
 
     __slots__ = (

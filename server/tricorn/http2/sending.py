@@ -282,12 +282,6 @@ class Sending(Receiving):
             self.rest()
         return stream
 
-    def outlived(self, stream: Stream) -> None:
-        """The stream is gone; while its application goes on it counts as an open one."""
-        if stream.task is not None and not stream.task.done():
-            self.orphans.add(stream)
-            stream.task.add_done_callback(lambda _: self.orphans.discard(stream))
-
     def forget(self, id: int) -> None:
         if len(self.reset) >= MOST_RESET:
             oldest = next(iter(self.reset))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from tricorn.connection import Fields, Gone
+from tricorn.connection import Fields
 from tricorn.fields import BODILESS, within_length
 from tricorn.http3 import frames
 from tricorn.http3.flow import HIGH_WATER, MOST_UNHEARD, Flow
@@ -18,7 +18,6 @@ from tricorn.http3.life import Living
 from tricorn.http3.shared import PREFIX_SIZE, Head
 from tricorn.priorities import override
 from tricorn.sections import response_section, trailer_section
-from tricorn.waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -157,14 +156,6 @@ class Http3Connection(Living):
             return False  # `writable` says so
         unsent, unheard = self.transport.unsent(id)
         return unsent <= HIGH_WATER and unheard <= MOST_UNHEARD
-
-    async def writable(self, id: int) -> None:
-        while (flow := self.flows.get(id)) is not None and id in self.streams and not self.room(id):
-            if flow.waiters is None:
-                flow.waiters = Waiters()
-            await flow.waiters.wait(self.context.loop)
-        if id not in self.streams:
-            raise Gone("the client has gone")
 
     def relieve(self) -> None:
         if self.last_served != frames.LAST_REQUEST and not self.flows and not self.broken:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from tricorn.connection import Connection, Context, Endpoints
+from tricorn.connection import Context, Endpoints
 from tricorn.http3 import frames
 from tricorn.http3.frames import Code, ConnectionFault
 from tricorn.http3.transport import Transport
+from tricorn.multiplexed import Multiplexed
 from tricorn.priorities import Priority, parse_priority
 
 LARGEST_CONTROL = 1024
@@ -34,7 +35,7 @@ class Unidirectional:
         """Octets of a frame that nobody wants."""
 
 
-class Control(Connection):
+class Control(Multiplexed):
     """An HTTP/3 connection as far as it is not about one request."""
 
     __slots__ = (

@@ -133,12 +133,6 @@ class Living(Receiving):
             flow.waiters.wake()
         return stream
 
-    def outlived(self, stream: Stream) -> None:
-        """The stream is gone; while its application goes on it counts as an open one."""
-        if stream.task is not None and not stream.task.done():
-            self.orphans.add(stream)
-            stream.task.add_done_callback(lambda _: self.orphans.discard(stream))
-
     def break_stream(self, id: int, fault: StreamFault) -> None:
         log.debug("client=%s stream=%d broken: %s", self.endpoints.client, id, fault)
         self.transport.give_up(id, fault.code)
